@@ -1,0 +1,1 @@
+"""Dynamic providers: one file per kind of thing on a host."""

@@ -1,0 +1,1 @@
+"""Pure functions: what a file, a package set or a plan would look like. No I/O, no Pulumi."""
