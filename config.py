@@ -1,0 +1,514 @@
+"""The stack file: what may be written in it, and the only reader of pulumi.Config.
+
+Everything that names or bounds a host, a bridge, an image or a guest is defined here (what a scalar may be:
+stackfile/values.py). `python -m config schema` writes the JSON schema of a whole stack file, for editors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pulumi
+import pulumi.runtime
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from providers.transport import Endpoint
+from stackfile import checks, sshkeys
+from stackfile.checksums import Checksum, find_checksum, parse_digest
+from stackfile.mistakes import ConfigError, Mistake, from_pydantic
+from stackfile.sources import Files, parse_document, top_options
+from stackfile.values import (
+    Address,
+    BridgeName,
+    DomainName,
+    GuestInterface,
+    HostAddress,
+    HostLabel,
+    InterfaceName,
+    IPAddress,
+    LocalPath,
+    PackageName,
+    Switch,
+    UserName,
+    WebAddress,
+    local_path,
+    number,
+    text,
+)
+
+NAMESPACE = "kvm-lab"
+STP_LEAST_DELAY = 2  # seconds; br_private.h, BR_MIN_FORWARD_DELAY: the kernel refuses less while STP is on
+MAC_PREFIX = "52:54:00"  # QEMU's own, locally administered
+
+
+@dataclass(frozen=True)
+class KnownHosts:
+    """A known_hosts file: its path as written, and the keys in it for one host."""
+
+    path: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """A file of public keys: its path as written, and the keys in it."""
+
+    path: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ChecksumFile:
+    """A file of sha256sum or sha512sum: its path as written, and the image's line in it.
+
+    `checksum` is None when local files were not to be read.
+    """
+
+    path: str
+    checksum: Checksum | None
+
+
+FilePath = WithJsonSchema({"type": "string"})
+
+
+def _key_file(value: object, info: ValidationInfo) -> KeyFile:
+    path = local_path(value)
+    content = Files.of(info).text(path)
+    return KeyFile(path, sshkeys.public_keys(content, sshkeys.LOGIN_KEY_TYPES) if content is not None else ())
+
+
+def _login_key(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a public key as text")  # noqa: TRY004 - pydantic collects ValueErrors only
+    return sshkeys.public_key(value, sshkeys.LOGIN_KEY_TYPES)
+
+
+def _host_key(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a host's public key as text")  # noqa: TRY004 - pydantic collects ValueErrors only
+    return sshkeys.public_key(value, sshkeys.HOST_KEY_TYPES)
+
+
+class Section(BaseModel):
+    """A mapping of the stack file. Defaults are judged like what is written."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+
+class Image(Section):
+    """A base image for guests' disks. Its checksum comes from one of three options."""
+
+    name: HostLabel
+    """The name by which guests ask for it."""
+    path: LocalPath | None = None
+    """A file on this machine, uploaded to each host that needs it; or else `url`."""
+    url: WebAddress | None = None
+    """Where each host that needs it downloads it; or else `path`."""
+    format: Literal["qcow2", "raw"] = "qcow2"
+    """The image's format: qcow2 or raw."""
+    checksum_file: Annotated[ChecksumFile | None, FilePath] = None
+    """A local SHA256SUMS or SHA512SUMS file with a line for the image's file name."""
+    sha256: Annotated[str | None, Field(pattern="^[0-9A-Fa-f]{64}$")] = None
+    """The image's sha256, 64 hexadecimal digits."""
+    sha512: Annotated[str | None, Field(pattern="^[0-9A-Fa-f]{128}$")] = None
+    """The image's sha512, 128 hexadecimal digits."""
+
+    @property
+    def source(self) -> str:
+        """Return the path or the URL, as written."""
+        return self.path or self.url or ""
+
+    @property
+    def checksum(self) -> Checksum:
+        """Return the checksum to hold the image against.
+
+        Raises:
+            ValueError: it stands in a file that was not to be read.
+        """
+        if digits := self.sha512 or self.sha256:
+            return parse_digest(digits)
+        if self.checksum_file is None or self.checksum_file.checksum is None:
+            raise ValueError(f"image {self.name}: its checksum file was not read")
+        return self.checksum_file.checksum
+
+    @field_validator("path", mode="after")
+    @classmethod
+    def _path_exists(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if path is not None:
+            Files.of(info).must_exist(path)
+        return path
+
+    @field_validator("url", mode="after")
+    @classmethod
+    def _one_source(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if "path" in info.data and (info.data["path"] is None) == (url is None):
+            raise ValueError("exactly one of path (a local file) and url")
+        return url
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _format_known(cls, value: object) -> object:
+        if value not in ("qcow2", "raw"):
+            raise ValueError("qcow2 or raw")
+        return value
+
+    @field_validator("checksum_file", mode="before")
+    @classmethod
+    def _read_checksum_file(cls, value: object, info: ValidationInfo) -> object:
+        source = info.data.get("path") or info.data.get("url")
+        if value is None:
+            return None
+        path = local_path(value)
+        content = Files.of(info).text(path)
+        if content is None or source is None:
+            return ChecksumFile(path, None)
+        file_name = source.split("?")[0].split("#")[0] if info.data.get("url") else source
+        return ChecksumFile(path, find_checksum(content, file_name.rpartition("/")[2]))
+
+    @field_validator("sha256", "sha512", mode="before")
+    @classmethod
+    def _digits(cls, value: object, info: ValidationInfo) -> object:
+        if value is None:
+            return None
+        length = 64 if info.field_name == "sha256" else 128
+        if len(text(value, f"{length} hexadecimal digits")) != length:
+            raise ValueError(f"{length} hexadecimal digits")
+        return parse_digest(value).digest
+
+    @field_validator("sha512", mode="after")
+    @classmethod
+    def _one_checksum(cls, sha512: str | None, info: ValidationInfo) -> str | None:
+        if {"checksum_file", "sha256"} <= info.data.keys():
+            given = [sha512, info.data["checksum_file"], info.data["sha256"]]
+            if sum(one is not None for one in given) != 1:
+                raise ValueError("exactly one of sha256, sha512 and checksum_file")
+        return sha512
+
+
+class Bridge(Section):
+    """A host's bridge, on which its guests hang beside the host's own network port."""
+
+    port: InterfaceName
+    """The host's network interface that becomes the bridge's port, such as eth0."""
+    name: BridgeName = "br0"
+    """The bridge's name."""
+    stp: Switch = False
+    """Spanning tree protocol: must be off where migration is on."""
+    forward_delay: Annotated[int, *number(0, 30, "seconds")] = 0
+    """Seconds until a new port passes traffic; the kernel takes 2 to 30 while STP is on."""
+    max_wait: Annotated[int, *number(0, 600, "seconds")] = 0
+    """Seconds that bringing the bridge up waits for its ports at most."""
+    dns_search: tuple[DomainName, ...] = ()
+    """Domains for the host's resolver to search."""
+    ipv6_auto: Switch = True
+    """Whether the bridge takes an IPv6 address from router advertisements (iface … inet6 auto)."""
+    rollback_timeout: Annotated[int, *number(15, 600, "seconds")] = 60
+    """Seconds after which the host takes a change of its network back unless it was confirmed."""
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _not_its_port(cls, name: str, info: ValidationInfo) -> str:
+        if name == info.data.get("port"):
+            raise ValueError("another name than the port's")
+        return name
+
+    @field_validator("forward_delay", mode="after")
+    @classmethod
+    def _kernel_takes(cls, delay: int, info: ValidationInfo) -> int:
+        if info.data.get("stp") and delay < STP_LEAST_DELAY:
+            raise ValueError(f"{STP_LEAST_DELAY} to 30 seconds while stp is on (the kernel refuses less)")
+        return delay
+
+    @field_validator("dns_search", mode="after")
+    @classmethod
+    def _each_once(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
+        return checks.each_once(domains)
+
+
+class Guest(Section):
+    """A virtual machine on a host's bridge."""
+
+    name: HostLabel
+    """Its host name, once in the stack."""
+    image: HostLabel
+    """The name of one of the stack's images."""
+    vcpus: Annotated[int, *number(1, 255, "virtual CPUs")] = 1
+    """Virtual CPUs."""
+    memory_mib: Annotated[int, *number(128, 16 * 1024 * 1024, "MiB of memory")] = 1024
+    """Memory in MiB."""
+    disk_gib: Annotated[int, *number(1, 64 * 1024, "GiB of disk")] = 10
+    """Size of its disk in GiB."""
+    address: GuestInterface
+    """Its address with the prefix length of the network that the bridge is on."""
+    gateway: Address | None = None
+    """Its default gateway; left out, it reaches its own network only."""
+    dns: tuple[Address, ...] = ()
+    """Addresses of its name servers."""
+    user: UserName = "student"
+    """The user that logs in; may become root by sudo."""
+    ssh_key_files: tuple[Annotated[KeyFile, BeforeValidator(_key_file), FilePath], ...] = ()
+    """Files with public keys that may log in."""
+    ssh_keys: tuple[Annotated[str, BeforeValidator(_login_key), WithJsonSchema({"type": "string"})], ...] = ()
+    """Public keys that may log in, "ssh-ed25519 AAAA… comment"."""
+    generation: Annotated[int, *number(1, 999_999, "a count of disks")] = 1
+    """Raise it to give the guest a new, empty disk: the old one is deleted."""
+
+    @property
+    def authorized_keys(self) -> tuple[str, ...]:
+        """Return the public keys that may log in, each "type base64", from `ssh_keys` and the files."""
+        return tuple(
+            dict.fromkeys([*self.ssh_keys, *(key for file in self.ssh_key_files for key in file.keys)])
+        )
+
+    @field_validator("gateway", mode="after")
+    @classmethod
+    def _gateway_reachable(cls, gateway: IPAddress | None, info: ValidationInfo) -> IPAddress | None:
+        if gateway is not None and (interface := info.data.get("address")) is not None:
+            checks.gateway_of(interface, gateway)
+        return gateway
+
+    @field_validator("dns", mode="after")
+    @classmethod
+    def _each_once(cls, servers: tuple[IPAddress, ...]) -> tuple[IPAddress, ...]:
+        return checks.each_once(servers)
+
+    @field_validator("ssh_keys", mode="after")
+    @classmethod
+    def _somebody_may_log_in(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not keys and "ssh_key_files" in info.data and not info.data["ssh_key_files"]:
+            raise ValueError(
+                "at least one key, here or in ssh_key_files: nobody could log in (passwords are off)"
+            )
+        return keys
+
+
+class Host(Section):
+    """A Debian machine that becomes a hypervisor."""
+
+    name: HostLabel
+    """Its name in messages and resources, once in the stack."""
+    address: HostAddress
+    """Where its SSH server is reached: an IP address or a DNS name."""
+    port: Annotated[int, *number(1, 65535, "a TCP port")] = 22
+    """The SSH server's port."""
+    user: UserName = "root"
+    """The user to log in as; another than root needs sudo without a password."""
+    identity_file: LocalPath | None = None
+    """The private key's file; left out, the SSH agent is asked."""
+    known_hosts: Annotated[KnownHosts | None, FilePath] = None
+    """A known_hosts file with the host's key; or else `host_keys`."""
+    host_keys: tuple[Annotated[str, BeforeValidator(_host_key), WithJsonSchema({"type": "string"})], ...] = ()
+    """The host's public keys, "ssh-ed25519 AAAA…"; or else `known_hosts`."""
+    migration: Switch = False
+    """Whether guests may move to and from this host while they run."""
+    virt_manager: Switch = False
+    """Whether virt-manager is installed, to be used over ssh -X."""
+    packages: tuple[PackageName, ...] = ()
+    """More Debian packages for the host; no desktop and no display server."""
+    bridge: Bridge
+    """Its bridge."""
+    guests: tuple[Guest, ...] = ()
+    """The virtual machines on it."""
+
+    @property
+    def pinned_keys(self) -> tuple[str, ...]:
+        """Return the host's public keys, each "type base64", from `host_keys` or `known_hosts`."""
+        return self.host_keys or (self.known_hosts.keys if self.known_hosts else ())
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Return how the transport reaches this host."""
+        return Endpoint(
+            host=self.name,
+            address=self.address,
+            port=self.port,
+            user=self.user,
+            identity_file=self.identity_file,
+            host_keys=self.pinned_keys,
+        )
+
+    @field_validator("identity_file", mode="after")
+    @classmethod
+    def _is_a_private_key(cls, path: str | None, info: ValidationInfo) -> str | None:
+        content = Files.of(info).text(path) if path is not None else None
+        if content is not None and "PRIVATE KEY" not in content.partition("\n")[0]:
+            raise ValueError("the file of a private key, such as ssh-keygen writes beside the .pub file")
+        return path
+
+    @field_validator("known_hosts", mode="before")
+    @classmethod
+    def _read_known_hosts(cls, value: object, info: ValidationInfo) -> object:
+        if value is None:
+            return None
+        path = local_path(value)
+        content = Files.of(info).text(path)
+        if content is None or not {"name", "address", "port"} <= info.data.keys():
+            return KnownHosts(path, ())
+        name, address, port = (info.data[key] for key in ("name", "address", "port"))
+        keys = sshkeys.pinned_keys(sshkeys.parse_known_hosts(content), address, port, name)
+        if not keys:
+            raise ValueError(f"a known_hosts file with a key of {address} port {port}, and not revoked")
+        return KnownHosts(path, keys)
+
+    @field_validator("host_keys", mode="after")
+    @classmethod
+    def _pinned_once(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "known_hosts" in info.data and bool(keys) == (info.data["known_hosts"] is not None):
+            raise ValueError(
+                "exactly one of known_hosts (a file) and host_keys (a list): a host's key is never ignored"
+            )
+        return tuple(dict.fromkeys(keys))
+
+
+class Lab(Section):
+    """All of a stack: the images and the hosts with their guests."""
+
+    images: tuple[Image, ...] = ()
+    """Base images for guests' disks."""
+    hosts: tuple[Host, ...] = Field(json_schema_extra={"minItems": 1})
+    """The machines that become hypervisors."""
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _not_empty(cls, hosts: object) -> object:
+        if hosts == []:
+            raise ValueError("at least one host (`pulumi destroy` takes a stack down)")
+        return hosts
+
+    @property
+    def guests(self) -> Iterator[tuple[Host, Guest]]:
+        """Yield every guest with its host, in the stack file's order."""
+        return ((host, guest) for host in self.hosts for guest in host.guests)
+
+    def image(self, name: str) -> Image:
+        """Return the image called `name`, which a guest asks for."""
+        return next(image for image in self.images if image.name == name)
+
+    @classmethod
+    def from_mapping(
+        cls,
+        written: Mapping[str, object],
+        root: Path,
+        *,
+        stack: str,
+        source: str = "the stack file",
+        check_files: bool = True,
+        hidden: Collection[str] = (),
+    ) -> Self:
+        """Return the lab that `written` describes: {"hosts": […], "images": […]}.
+
+        Args:
+            written: options without namespace, as YAML or JSON gives them.
+            root: the folder that relative paths start from.
+            stack: the stack's name, which guests' MAC addresses depend on.
+            source: the file's name, for messages.
+            check_files: whether key, checksum and image files are read; without, host keys, login keys and
+                checksums from files stay empty.
+            hidden: the options in `written` that are secret: their values are in no message.
+
+        Raises:
+            ConfigError: with every mistake.
+        """
+        found: list[tuple[tuple[str | int, ...], Mistake]] = []
+        lab = None
+        try:
+            lab = cls.model_validate(dict(written), context=Files(root, check_files).context)
+        except ValidationError as error:
+            found = list(from_pydantic(error, cls, written, hidden))
+        found += checks.whole_stack(written, hidden, lambda guest: mac_address(stack, guest))
+        if lab is None or found:
+            raise ConfigError(
+                source, [mistake for _, mistake in sorted(found, key=checks.file_order(written))]
+            )
+        return lab
+
+    @classmethod
+    def from_stack_file(cls, path: Path, *, root: Path | None = None, check_files: bool = True) -> Self:
+        """Return the lab of a Pulumi.<stack>.yaml, for tools that run without Pulumi.
+
+        `root` is the folder that relative paths start from, by default the file's own.
+
+        Raises:
+            ConfigError: with every mistake.
+        """
+        stack = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
+        try:
+            config = parse_document(path.read_text(encoding="utf-8")).get("config")
+        except OSError as error:
+            raise ConfigError(
+                path.name, [Mistake(str(path), "a readable file", str(error.strerror))]
+            ) from None
+        except ValueError as error:
+            raise ConfigError(path.name, [Mistake(path.name, "a stack file in YAML", str(error))]) from None
+        written = top_options(config if isinstance(config, Mapping) else {}, NAMESPACE)
+        return cls.from_mapping(
+            written, root or path.parent, stack=stack, source=path.name, check_files=check_files
+        )
+
+
+def load() -> Lab:
+    """Return the lab of the running stack.
+
+    Raises:
+        ConfigError: with every mistake in the stack file.
+    """
+    config = pulumi.Config(NAMESPACE)
+    everything = {**pulumi.runtime.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
+    written = top_options(everything, NAMESPACE)
+    hidden = {option for option in written if pulumi.runtime.is_config_secret(config.full_key(option))}
+    stack = pulumi.get_stack()
+    return Lab.from_mapping(written, Path.cwd(), stack=stack, source=f"Pulumi.{stack}.yaml", hidden=hidden)
+
+
+def mac_address(stack: str, guest: str) -> str:
+    """Return the MAC address of a guest, which follows from the stack's and the guest's names alone."""
+    digest = hashlib.sha256(f"{NAMESPACE}/{stack}/{guest}".encode()).hexdigest()
+    return ":".join([MAC_PREFIX, digest[0:2], digest[2:4], digest[4:6]])
+
+
+def stack_file_schema() -> dict[str, Any]:
+    """Return the JSON schema of a whole stack file."""
+    schema = Lab.model_json_schema()
+    options = schema["properties"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A stack file of kvm-lab",
+        "type": "object",
+        "required": ["config"],
+        "properties": {
+            "config": {
+                "type": "object",
+                "properties": {f"{NAMESPACE}:{name}": option for name, option in options.items()},
+                "required": [f"{NAMESPACE}:{name}" for name in schema["required"]],
+                "patternProperties": {f"^{NAMESPACE}:(?!({'|'.join(options)})$)": False},
+            }
+        },
+        "$defs": schema["$defs"],
+    }
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["schema"]:
+        sys.exit("usage: python -m config schema")
+    sys.stdout.write(json.dumps(stack_file_schema(), indent=2) + "\n")

@@ -1,0 +1,73 @@
+"""What a rule is given and what it answers."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+class Unknown(enum.Enum):
+    """Stands for a value that is not known before the update: compare with `is UNKNOWN`."""
+
+    UNKNOWN = "not known yet"
+
+
+UNKNOWN: Final[Literal[Unknown.UNKNOWN]] = Unknown.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource as it is declared: its Pulumi type token, its name, its inputs as JSON-like values."""
+
+    type: str
+    name: str
+    inputs: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A rule is broken: by which resource, in which option, with which value, what would do, and why."""
+
+    resource: str
+    option: str
+    seen: str
+    wanted: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.resource}: {self.option} is {self.seen}, wanted {self.wanted}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A rule cannot say yet, as the value of `option` is not known; it is asked again during the update."""
+
+    resource: str
+    option: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource}: {self.option} is not known yet, wanted {self.wanted}; judged during the update"
+        )
+
+
+Finding = Violation | Unjudged
+
+
+def items(value: object) -> Sequence[object]:
+    """Return the elements of a list; none when it is no list."""
+    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()
+
+
+def written(value: object) -> str:
+    """Return `value` as a stack file writes it."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
