@@ -6,7 +6,6 @@ stackfile/values.py). `python -m config schema` writes the JSON schema of a whol
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -27,6 +26,7 @@ from pydantic import (
     field_validator,
 )
 
+from providers.state.cloudinit import mac_address
 from providers.transport import Endpoint
 from stackfile import checks, sshkeys
 from stackfile.checksums import Checksum, find_checksum, parse_digest
@@ -53,7 +53,6 @@ from stackfile.values import (
 
 NAMESPACE = "kvm-lab"
 STP_LEAST_DELAY = 2  # seconds; br_private.h, BR_MIN_FORWARD_DELAY: the kernel refuses less while STP is on
-MAC_PREFIX = "52:54:00"  # QEMU's own, locally administered
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ class Image(Section):
         length = 64 if info.field_name == "sha256" else 128
         if len(text(value, f"{length} hexadecimal digits")) != length:
             raise ValueError(f"{length} hexadecimal digits")
-        return parse_digest(value).digest
+        return parse_digest(str(value)).digest
 
     @field_validator("sha512", mode="after")
     @classmethod
@@ -479,12 +478,6 @@ def load() -> Lab:
     hidden = {option for option in written if pulumi.runtime.is_config_secret(config.full_key(option))}
     stack = pulumi.get_stack()
     return Lab.from_mapping(written, Path.cwd(), stack=stack, source=f"Pulumi.{stack}.yaml", hidden=hidden)
-
-
-def mac_address(stack: str, guest: str) -> str:
-    """Return the MAC address of a guest, which follows from the stack's and the guest's names alone."""
-    digest = hashlib.sha256(f"{NAMESPACE}/{stack}/{guest}".encode()).hexdigest()
-    return ":".join([MAC_PREFIX, digest[0:2], digest[2:4], digest[4:6]])
 
 
 def stack_file_schema() -> dict[str, Any]:
