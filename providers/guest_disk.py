@@ -1,0 +1,139 @@
+"""kvm:GuestDisk - the size of a guest's disk. It grows while the guest runs; it never shrinks.
+
+The disk itself, an overlay of a base image, is a libvirt volume declared beside this resource. What would
+need another disk (a smaller size, another image, another host) is refused here, before anything is
+changed: only the guest's next generation gets a new disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pulumi
+from pulumi.dynamic import CheckFailure, CheckResult
+from pydantic import Field
+
+from providers.base import HostInputs, HostProvider, HostResource
+from providers.errors import LabError
+from providers.libvirt_host import VIRSH
+from providers.state import image
+from providers.transport import Session, connect
+
+NEW_DISK = "Raise the guest's generation to give it a new, empty disk; the old one is then deleted"
+
+
+class GuestDiskInputs(HostInputs):
+    """A disk of one generation of a guest."""
+
+    guest: str
+    domain: str
+    """The guest's name in libvirt."""
+    file: str
+    """The disk's path on the host."""
+    base: str
+    """The path of the base image it is an overlay of."""
+    size: int = Field(gt=0)
+    """In bytes."""
+
+
+class GuestDiskProvider(HostProvider[GuestDiskInputs]):
+    """Grows a disk to the size wanted."""
+
+    inputs_model: ClassVar[type[HostInputs]] = GuestDiskInputs
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse, besides mistakes, what cannot be done to this disk without losing what is on it."""
+        result = super().check(_olds, news)
+        if _olds and not result.failures:
+            result = CheckResult(result.inputs, _refusals(_olds, result.inputs))
+        return result
+
+    def create_thing(self, inputs: GuestDiskInputs) -> tuple[str, dict[str, Any]]:
+        """Grow the disk if it is smaller."""
+        with connect(inputs.endpoint) as session:
+            size = _size(session, inputs)
+            if size is None:
+                raise LabError(_asked(inputs), f"{inputs.file} is not there", "run `pulumi up --refresh`")
+            if size < inputs.size:
+                _grow(session, inputs)
+        return inputs.file, {}
+
+    def read_thing(self, inputs: GuestDiskInputs, outs: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG002
+        """Tell the size; one that somebody made larger stays so, and is no difference."""
+        with connect(inputs.endpoint) as session:
+            size = _size(session, inputs)
+        return None if size is None else {"size": min(size, inputs.size)}
+
+    def update_thing(self, olds: GuestDiskInputs, news: GuestDiskInputs) -> dict[str, Any]:  # noqa: ARG002
+        """Grow the disk. The guest's file system grows when it is booted next (cloud-init, growpart)."""
+        return self.create_thing(news)[1]
+
+    def delete_thing(self, inputs: GuestDiskInputs, outs: Mapping[str, Any]) -> None:
+        """Do nothing: the volume is removed as what it is."""
+
+
+class GuestDisk(HostResource, module="kvm", name="GuestDisk"):
+    """A guest's disk of the size wanted.
+
+    Args:
+        name: the resource's name.
+        props: see GuestDiskInputs.
+        opts: as for every resource.
+    """
+
+    def __init__(
+        self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(GuestDiskProvider(), name, props, opts=opts)
+
+
+def _refusals(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[CheckFailure]:
+    found = []
+    guest = news["guest"]
+    if news["size"] < olds.get("size", 0):
+        found.append(
+            CheckFailure(
+                "size",
+                f"guest {guest}: its disk has {image.mebibytes(int(olds['size']))} and cannot shrink to "
+                f"{image.mebibytes(int(news['size']))}. {NEW_DISK}",
+            )
+        )
+    if news["base"] != olds.get("base", news["base"]):
+        found.append(
+            CheckFailure(
+                "base",
+                f"guest {guest}: its disk was made from {olds['base']}, wanted is {news['base']}. {NEW_DISK}",
+            )
+        )
+    before, after = olds.get("endpoint", {}), news["endpoint"]
+    if all(before.get(name) != after[name] for name in ("host", "address")):
+        found.append(
+            CheckFailure(
+                "endpoint",
+                f"guest {guest}: its disk is on {before.get('host')}, not on {after['host']}. {NEW_DISK}",
+            )
+        )
+    return found
+
+
+def _size(session: Session, inputs: GuestDiskInputs) -> int | None:
+    """Return the disk's size as the guest sees it, in bytes; None when there is no disk."""
+    if session.run(["test", "-f", inputs.file], check=False).exit_status != 0:
+        return None
+    # a running guest holds the lock: only the header is read here
+    said = session.run(["qemu-img", "info", "--force-share", "--output=json", inputs.file])
+    return image.parse_info(said.stdout).virtual_size
+
+
+def _grow(session: Session, inputs: GuestDiskInputs) -> None:
+    state = session.run([*VIRSH, "domstate", "--domain", inputs.domain], check=False).stdout.strip()
+    if state in ("", "shut off", "crashed"):  # "": no such domain yet
+        session.run([*VIRSH, "vol-resize", "--vol", inputs.file, "--capacity", f"{inputs.size}B"])
+    else:
+        session.run([*VIRSH, "blockresize", inputs.domain, inputs.file, f"{inputs.size}B"])
+
+
+def _asked(inputs: GuestDiskInputs) -> str:
+    wanted = image.mebibytes(inputs.size)
+    return f"{inputs.endpoint.host}: give guest {inputs.guest} a disk of {wanted}"

@@ -1,0 +1,132 @@
+"""What a guest is told at its first boot: a cloud-init NoCloud seed. Pure.
+
+Formats: https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+
+import yaml
+
+GUEST_NIC = "eth0"
+DEFAULT_ROUTES = {4: "0.0.0.0/0", 6: "::/0"}  # every netplan knows these, not every one knows "default"
+
+
+@dataclass(frozen=True)
+class GuestNetwork:
+    """The guest's one network interface.
+
+    Args:
+        mac: its MAC address.
+        address: its address with prefix length.
+        gateway: the default route's next hop, or None for no default route.
+        dns: addresses of name servers.
+        search: domains that complete short names.
+    """
+
+    mac: str
+    address: IPv4Interface | IPv6Interface
+    gateway: IPv4Address | IPv6Address | None = None
+    dns: tuple[IPv4Address | IPv6Address, ...] = ()
+    search: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GuestIdentity:
+    """Who the guest is and who may log in.
+
+    Args:
+        hostname: one label of a host name.
+        user: name of the account that is made; it may become root by sudo without a password.
+        ssh_keys: public keys that may log in as `user`.
+        host_private_key: the SSH host key, ed25519, OpenSSH's PEM form. A secret.
+        host_public_key: its public half, "ssh-ed25519 AAAA…".
+    """
+
+    hostname: str
+    user: str
+    ssh_keys: tuple[str, ...]
+    host_private_key: str = field(repr=False)
+    host_public_key: str
+
+
+@dataclass(frozen=True)
+class Seed:
+    """The files of a NoCloud seed. `user_data` holds the private host key: a secret."""
+
+    hostname: str
+    user_data: str = field(repr=False)
+    network_config: str
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (64 hexadecimal digits) of all that is rendered: it names the seed and is the instance-id.
+
+        It gives nothing away: a private key is part of what was hashed.
+        """
+        parts = (self.hostname, self.user_data, self.network_config)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    @property
+    def meta_data(self) -> str:
+        """A new instance-id makes cloud-init apply an edited seed at the guest's next boot."""
+        return _yaml({"instance-id": self.digest, "local-hostname": self.hostname})
+
+
+def render(identity: GuestIdentity, network: GuestNetwork) -> Seed:
+    """Render the seed of a guest. The same arguments always give the same bytes."""
+    return Seed(
+        hostname=identity.hostname,
+        user_data="#cloud-config\n" + _yaml(_user_data(identity)),
+        network_config=_yaml(_network_config(network)),
+    )
+
+
+def _user_data(identity: GuestIdentity) -> dict[str, object]:
+    return {
+        "hostname": identity.hostname,
+        "manage_etc_hosts": True,  # without it sudo cannot resolve the guest's own name
+        "locale": "C.UTF-8",  # the only one that needs no locales package
+        "users": [_user(identity)],
+        "disable_root": identity.user != "root",
+        "ssh_pwauth": False,
+        "ssh_deletekeys": True,
+        "ssh_keys": {
+            "ed25519_private": identity.host_private_key,
+            "ed25519_public": identity.host_public_key,
+        },
+    }
+
+
+def _user(identity: GuestIdentity) -> dict[str, object]:
+    account: dict[str, object] = {"name": identity.user, "ssh_authorized_keys": list(identity.ssh_keys)}
+    if identity.user != "root":
+        account |= {"shell": "/bin/bash", "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL"}
+    return account
+
+
+def _network_config(network: GuestNetwork) -> dict[str, object]:
+    # set-name: cloud-init's other renderers than netplan find the interface by name
+    nic: dict[str, object] = {
+        "match": {"macaddress": network.mac.lower()},
+        "set-name": GUEST_NIC,
+        "addresses": [str(network.address)],
+    }
+    if network.gateway is not None:
+        nic["routes"] = [{"to": DEFAULT_ROUTES[network.gateway.version], "via": str(network.gateway)}]
+    nameservers: dict[str, object] = {}
+    if network.dns:
+        nameservers["addresses"] = [str(server) for server in network.dns]
+    if network.search:
+        nameservers["search"] = list(network.search)
+    if nameservers:
+        nic["nameservers"] = nameservers
+    return {"version": 2, "ethernets": {GUEST_NIC: nic}}
+
+
+def _yaml(document: dict[str, object]) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=2**20)

@@ -1,0 +1,140 @@
+"""The seed as cloud-init will read it: parsed back, never compared as text."""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import ip_address, ip_interface
+from typing import Any
+
+import pytest
+import yaml
+
+from providers.state import cloudinit
+from providers.state.cloudinit import GuestIdentity, GuestNetwork, Seed
+
+PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE=\n-----END OPENSSH PRIVATE KEY-----\n"
+IDENTITY = GuestIdentity(
+    hostname="web",
+    user="student",
+    ssh_keys=("ssh-ed25519 AAAA1", "ssh-ed25519 AAAA2"),
+    host_private_key=PRIVATE,
+    host_public_key="ssh-ed25519 AAAAhost",
+)
+NETWORK = GuestNetwork(
+    mac="52:54:00:AB:CD:EF",
+    address=ip_interface("198.51.100.21/24"),
+    gateway=ip_address("198.51.100.1"),
+    dns=(ip_address("198.51.100.53"),),
+    search=("lab.example",),
+)
+
+
+def user_data(seed: Seed) -> dict[str, Any]:
+    first, rest = seed.user_data.split("\n", 1)
+    assert first == "#cloud-config"
+    parsed = yaml.safe_load(rest)
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def nic(network: GuestNetwork) -> dict[str, Any]:
+    parsed = yaml.safe_load(cloudinit.render(IDENTITY, network).network_config)
+    assert parsed["version"] == 2
+    (only,) = parsed["ethernets"].values()
+    assert isinstance(only, dict)
+    return only
+
+
+def test_the_host_key_arrives_unchanged() -> None:
+    data = user_data(cloudinit.render(IDENTITY, NETWORK))
+    assert data["ssh_keys"] == {"ed25519_private": PRIVATE, "ed25519_public": "ssh-ed25519 AAAAhost"}
+    assert data["ssh_deletekeys"] is True
+
+
+def test_the_user_logs_in_by_key_only_and_may_become_root() -> None:
+    data = user_data(cloudinit.render(IDENTITY, NETWORK))
+    (user,) = data["users"]
+    assert user["name"] == "student"
+    assert user["ssh_authorized_keys"] == ["ssh-ed25519 AAAA1", "ssh-ed25519 AAAA2"]
+    assert user["lock_passwd"] is True
+    assert "NOPASSWD" in user["sudo"]
+    assert data["ssh_pwauth"] is False
+    assert data["disable_root"] is True
+
+
+def test_root_as_the_user_may_log_in() -> None:
+    data = user_data(cloudinit.render(dataclasses.replace(IDENTITY, user="root"), NETWORK))
+    assert data["disable_root"] is False
+    assert data["users"] == [{"name": "root", "ssh_authorized_keys": list(IDENTITY.ssh_keys)}]
+
+
+def test_a_static_network() -> None:
+    assert nic(NETWORK) == {
+        "match": {"macaddress": "52:54:00:ab:cd:ef"},
+        "set-name": "eth0",
+        "addresses": ["198.51.100.21/24"],
+        "routes": [{"to": "0.0.0.0/0", "via": "198.51.100.1"}],
+        "nameservers": {"addresses": ["198.51.100.53"], "search": ["lab.example"]},
+    }
+
+
+def test_a_network_of_ipv6() -> None:
+    found = nic(
+        GuestNetwork(
+            mac=NETWORK.mac, address=ip_interface("2001:db8::21/64"), gateway=ip_address("2001:db8::1")
+        )
+    )
+    assert found["addresses"] == ["2001:db8::21/64"]
+    assert found["routes"] == [{"to": "::/0", "via": "2001:db8::1"}]
+    assert "nameservers" not in found
+
+
+def test_meta_data_names_the_instance_by_the_digest() -> None:
+    seed = cloudinit.render(IDENTITY, NETWORK)
+    assert yaml.safe_load(seed.meta_data) == {"instance-id": seed.digest, "local-hostname": "web"}
+    assert len(seed.digest) == 64
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        dataclasses.replace(IDENTITY, hostname="db"),
+        dataclasses.replace(IDENTITY, user="teacher"),
+        dataclasses.replace(IDENTITY, ssh_keys=("ssh-ed25519 AAAA1",)),
+        dataclasses.replace(IDENTITY, host_public_key="ssh-ed25519 AAAAother"),
+        dataclasses.replace(IDENTITY, host_private_key=PRIVATE.replace("b3", "c3")),
+    ],
+)
+def test_every_part_of_the_identity_changes_the_digest(identity: GuestIdentity) -> None:
+    assert cloudinit.render(identity, NETWORK).digest != cloudinit.render(IDENTITY, NETWORK).digest
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        dataclasses.replace(NETWORK, mac="52:54:00:00:00:01"),
+        dataclasses.replace(NETWORK, address=ip_interface("198.51.100.22/24")),
+        dataclasses.replace(NETWORK, gateway=None),
+        dataclasses.replace(NETWORK, dns=()),
+        dataclasses.replace(NETWORK, search=()),
+    ],
+)
+def test_every_part_of_the_network_changes_the_digest(network: GuestNetwork) -> None:
+    assert cloudinit.render(IDENTITY, network).digest != cloudinit.render(IDENTITY, NETWORK).digest
+
+
+def test_the_same_guest_gets_the_same_seed() -> None:
+    assert cloudinit.render(IDENTITY, NETWORK) == cloudinit.render(IDENTITY, NETWORK)
+
+
+def test_no_repr_shows_the_private_key() -> None:
+    seed = cloudinit.render(IDENTITY, NETWORK)
+    assert "b3BlbnNz" in seed.user_data
+    assert "b3BlbnNz" not in repr(seed)
+    assert "b3BlbnNz" not in repr(IDENTITY)
+
+
+@pytest.mark.parametrize("text", ["no", "1_000", "0x1F", "- x", "# x", "a: b", "@x", "é"])
+def test_text_that_yaml_could_misread_stays_text(text: str) -> None:
+    identity = dataclasses.replace(IDENTITY, ssh_keys=(text,))
+    assert user_data(cloudinit.render(identity, NETWORK))["users"][0]["ssh_authorized_keys"] == [text]

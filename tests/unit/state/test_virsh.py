@@ -1,0 +1,69 @@
+"""virsh's output, as libvirt 9 prints it."""
+
+from __future__ import annotations
+
+import pytest
+
+from providers.state import virsh
+
+CAPABILITIES = """<capabilities>
+  <host><cpu><arch>x86_64</arch></cpu></host>
+  <guest><os_type>hvm</os_type>
+    <arch name='i686'><domain type='qemu'/><domain type='kvm'/></arch>
+  </guest>
+  <guest><os_type>hvm</os_type>
+    <arch name='x86_64'><machine>pc</machine>{domains}</arch>
+  </guest>
+</capabilities>"""
+
+
+@pytest.mark.parametrize(
+    ("domains", "expected"),
+    [("<domain type='qemu'/>", "qemu"), ("<domain type='qemu'/><domain type='kvm'/>", "kvm")],
+)
+def test_the_domain_type_is_that_of_the_hosts_own_architecture(domains: str, expected: str) -> None:
+    assert virsh.parse_domain_type(CAPABILITIES.format(domains=domains)) == expected
+
+
+def test_a_host_without_an_emulator() -> None:
+    with pytest.raises(ValueError, match="x86_64"):
+        virsh.parse_domain_type(CAPABILITIES.format(domains=""))
+
+
+def test_pools() -> None:
+    xml = "<pool type='dir'><name>a b</name><target><path>/srv/x</path></target></pool>"
+    assert virsh.parse_pool(xml) == virsh.Pool("a b", "dir", "/srv/x")
+    assert virsh.parse_pool("<pool type='gluster'><name>g</name></pool>").path is None
+
+
+def test_volume_paths_with_spaces() -> None:
+    table = (
+        " Name               Path\n"
+        "------------------------------------------------\n"
+        " my disk.qcow2      /srv/my pool/my disk.qcow2\n"
+        " web-g1.qcow2       /srv/my pool/web-g1.qcow2\n"
+        "\n"
+    )
+    assert virsh.parse_volume_paths(table) == ["/srv/my pool/my disk.qcow2", "/srv/my pool/web-g1.qcow2"]
+
+
+def test_overlays_are_the_volumes_with_that_backing_file() -> None:
+    backing = "<backingStore><path>{}</path><format type='qcow2'/></backingStore>"
+    volume = "<volume type='file'><target><path>{}</path></target>{}</volume>\n\n"
+    xml = (
+        volume.format("/p/one", backing.format("/base"))
+        + volume.format("/p/two", "")
+        + volume.format("/p/three", backing.format("/base2"))
+    )
+    assert virsh.parse_overlays(xml, "/base") == ["/p/one"]
+    assert virsh.parse_overlays("", "/base") == []
+
+
+def test_the_library_version() -> None:
+    text = (
+        "Compiled against library: libvirt 9.0.0\nUsing library: libvirt 9.0.1\nUsing API: QEMU 9.0.1\n"
+        "Running hypervisor: QEMU 7.2.22\n"
+    )
+    assert virsh.parse_library_version(text) == "9.0.1"
+    with pytest.raises(ValueError, match="Using library"):
+        virsh.parse_library_version("error: failed to connect")
