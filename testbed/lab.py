@@ -1,0 +1,258 @@
+"""A testbed: machines in one folder, on one bridge."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from ipaddress import IPv4Network, ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from providers.errors import LabError
+from testbed import base, cgroups, host, network, prerequisites, processes, progress
+from testbed.machine import Machine, Spec, Surroundings, make_key
+
+DIRECTORY = Path(".lab/testbed")
+CACHE = Path(".lab/cache")
+IMAGES = Path(".lab/images")
+BRIDGE = "labbr"
+RANGE = IPv4Network("198.51.100.0/24")
+_NSPAWN = Path("/run/systemd/nspawn")
+
+
+class Testbed:
+    """Bare machines in `directory` on the bridge `bridge`, with addresses in `subnet`.
+
+    As a context manager it holds the folder's lock, and takes everything away in the end:
+
+        with Testbed(Path("/tmp/x"), bridge="xbr", subnet="198.18.7.0/24", cache=CACHE) as bed:
+            (host,) = bed.start([Spec(name="a", address="198.18.7.11")])
+            host.ssh(["ip", "address"])
+    """
+
+    __test__ = False  # its name makes pytest take it for a test
+
+    def __init__(
+        self,
+        directory: Path = DIRECTORY,
+        *,
+        bridge: str = BRIDGE,
+        subnet: IPv4Network | str = RANGE,
+        cache: Path = CACHE,
+    ) -> None:
+        self.directory = directory.absolute()
+        self.cache = cache.absolute()
+        self.network = network.Network(self.directory, bridge, IPv4Network(subnet))
+        self._machines: dict[str, Machine] = {}
+        self._lock: int | None = None
+
+    def __enter__(self) -> Self:
+        self.lock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.stop()
+        finally:
+            self.unlock()
+
+    def lock(self) -> None:
+        """Keep others from changing this testbed until `unlock`, or until this process ends.
+
+        Raises:
+            LabError: another process has it.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 20, 0).decode() or "unknown"
+            os.close(handle)
+            asked = f"testbed in {self.directory}: change its machines"
+            seen = f"process {holder} is changing them"
+            raise LabError(
+                asked, seen, "wait until it has ended, or end it with `python -m testbed down`"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        self._lock = handle
+
+    def unlock(self) -> None:
+        """Let others change this testbed."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def start(self, specs: Iterable[Spec]) -> list[Machine]:
+        """Start these machines beside those there are; a running one is left alone. Returns when all answer.
+
+        Raises:
+            LabError: something is missing here, an address is unfit, or a machine did not come up.
+        """
+        wanted = list(specs)
+        self._refuse(wanted)
+        prerequisites.check(self.directory)
+        if not self.network.standing():
+            self.network.build()
+            network.warn_of_firewall(self.directory, self.network.bridge)
+        around = self._surroundings()
+        machines = [self._adopt(spec, around) for spec in [*self._known_specs(), *wanted]]
+        self._machines = {machine.name: machine for machine in machines}
+        started = self._boot([self._machines[spec.name] for spec in wanted])
+        if started:
+            self._introduce(started)
+        return [self._machines[spec.name] for spec in wanted]
+
+    def machine(self, name: str) -> Machine:
+        """Return a machine of this testbed.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        if name not in self._machines:
+            around = self._surroundings()
+            self._machines = {spec.name: self._adopt(spec, around) for spec in self._known_specs()}
+        return self._machines[name]
+
+    def machines(self) -> list[Machine]:
+        """Return all machines of this testbed, running or not."""
+        return [self.machine(spec.name) for spec in self._known_specs()]
+
+    def stop(self) -> None:
+        """End all machines and every process of this testbed, and undo all it changed on this machine."""
+        with suppress(FileNotFoundError):
+            specs = self._known_specs()
+            around = self._surroundings(create=False)
+            machines = [Machine(self._folder(spec), spec, around) for spec in specs]
+            with ThreadPoolExecutor(max(1, len(machines))) as pool:
+                list(pool.map(Machine.poweroff, machines))
+        for process in processes.end(self.directory):
+            progress.say("left over", f"ended process {process.pid}")
+        bridges = list(host.owned_by(self.directory))
+        for bridge in bridges:
+            cgroups.remove(bridge)
+            _forget_nspawn(bridge)
+        network.remove(self.directory)
+        self._machines = {}
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _folder(self, spec: Spec) -> Path:
+        return self.directory / "machines" / spec.name
+
+    def _known_specs(self) -> list[Spec]:
+        files = sorted((self.directory / "machines").glob("*/spec.json"))
+        return [Spec.model_validate_json(path.read_text()) for path in files]
+
+    def _refuse(self, wanted: list[Spec]) -> None:
+        known = {spec.name: spec for spec in self._known_specs()}
+        for spec in wanted:
+            asked = f"{spec.name}: start a machine at {spec.address}"
+            if spec.address not in self.network.range or spec.address == self.network.gateway:
+                raise LabError(
+                    asked, f"no machine's address in {self.network.range}", "choose another address"
+                )
+            other = known.setdefault(spec.name, spec)
+            if other != spec:
+                seen = f"it exists with address {other.address} and {other.nics} network cards"
+                raise LabError(asked, seen, "take the testbed down first")
+            if any(o.address == spec.address and o.name != spec.name for o in known.values()):
+                raise LabError(asked, "another machine has this address", "choose another address")
+
+    def _surroundings(self, *, create: bool = True) -> Surroundings:
+        key = self.directory / "id_ed25519"
+        if create and not key.with_suffix(".pub").exists():
+            make_key(key, self.directory, "kvm-lab testbed")
+        return Surroundings(
+            network=self.network,
+            base=base.build(self.cache, self.directory) if create else self.cache,
+            identity_file=key,
+            known_hosts=self.directory / "known_hosts",
+            resolv_conf=resolv_conf(),
+        )
+
+    def _adopt(self, spec: Spec, around: Surroundings) -> Machine:
+        return self._machines.get(spec.name) or Machine(self._folder(spec), spec, around)
+
+    def _boot(self, machines: list[Machine]) -> list[Machine]:
+        """Boot those that do not run, and return these when they answer."""
+        idle = [machine for machine in machines if machine.process is None or not machine.answers()]
+        if not idle:
+            return []
+        everyone = self._machines.values()
+        _replace(self.directory / "hosts", _hosts_file([machine.spec for machine in everyone]))
+        for machine in idle:
+            machine.prepare()
+        known = [f"{m.address} {key}\n" for m in everyone for key in m.host_keys]
+        _replace(self.directory / "known_hosts", "".join(known))
+        for machine in idle:
+            machine.boot()
+        with (
+            progress.step(", ".join(machine.name for machine in idle), "boot until ssh answers"),
+            ThreadPoolExecutor(len(idle)) as pool,
+        ):
+            list(pool.map(Machine.wait, idle))
+        return idle
+
+    def _introduce(self, started: list[Machine]) -> None:
+        """Tell the machines that ran before the names of those that were started."""
+        hosts = (self.directory / "hosts").read_text()
+        for machine in self._machines.values():
+            if machine not in started and machine.process is not None:
+                machine.know(hosts)
+
+
+def resolv_conf() -> str:
+    """Return this machine's name servers that a machine of the testbed can reach too, as a resolv.conf(5)."""
+    # A resolver on this machine's own loopback serves nobody else; the second file names those behind it.
+    for path in (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
+        with suppress(FileNotFoundError):
+            kept = [line for line in path.read_text().splitlines() if not _loopback(line)]
+            if any(line.startswith("nameserver") for line in kept):
+                return "\n".join(kept) + "\n"
+    progress.say(
+        "name servers", "this machine has none but on its loopback: the machines will resolve no names"
+    )
+    return ""
+
+
+def _loopback(line: str) -> bool:
+    words = line.split()
+    return len(words) > 1 and words[0] == "nameserver" and ip_address(words[1].partition("%")[0]).is_loopback
+
+
+def _hosts_file(specs: Iterable[Spec]) -> str:
+    names = [f"{spec.address} {spec.name}\n" for spec in specs]
+    return "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" + "".join(names)
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_name(path.name + ".new")
+    new.write_text(text)
+    new.rename(path)
+
+
+def _forget_nspawn(bridge: str) -> None:
+    """Remove what a killed systemd-nspawn left, and its folders when nobody uses them."""
+    for folder in _NSPAWN.glob(f"propagate/{bridge}-*"):
+        folder.rmdir()
+    for folder in (_NSPAWN / "propagate", _NSPAWN / "locks", _NSPAWN):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def locked(bed: Testbed) -> Iterator[Testbed]:
+    """Hold a testbed's lock, and leave its machines running in the end."""
+    bed.lock()
+    try:
+        yield bed
+    finally:
+        bed.unlock()
