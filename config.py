@@ -6,6 +6,7 @@ stackfile/values.py). `python -m config schema` writes the JSON schema of a whol
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -26,7 +27,6 @@ from pydantic import (
     field_validator,
 )
 
-from providers.state.cloudinit import mac_address
 from providers.transport import Endpoint
 from stackfile import checks, sshkeys
 from stackfile.checksums import Checksum, find_checksum, parse_digest
@@ -52,6 +52,7 @@ from stackfile.values import (
 )
 
 NAMESPACE = "kvm-lab"
+MAC_PREFIX = "52:54:00"  # locally administered, the one QEMU and libvirt use
 STP_LEAST_DELAY = 2  # seconds; br_private.h, BR_MIN_FORWARD_DELAY: the kernel refuses less while STP is on
 
 
@@ -478,6 +479,12 @@ def load() -> Lab:
     hidden = {option for option in written if pulumi.runtime.is_config_secret(config.full_key(option))}
     stack = pulumi.get_stack()
     return Lab.from_mapping(written, Path.cwd(), stack=stack, source=f"Pulumi.{stack}.yaml", hidden=hidden)
+
+
+def mac_address(stack: str, guest: str) -> str:
+    """Return a guest's MAC address, in small letters; it follows from its name and the stack's alone."""
+    digest = hashlib.sha256(f"{NAMESPACE}/{stack}/{guest}".encode()).hexdigest()
+    return ":".join([MAC_PREFIX, digest[0:2], digest[2:4], digest[4:6]])
 
 
 def stack_file_schema() -> dict[str, Any]:

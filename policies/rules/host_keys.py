@@ -32,7 +32,7 @@ def _judge_uri(name: str, uri: object) -> list[Finding]:
     if uri is UNKNOWN:
         return [Unjudged(name, "uri", PINNED)]
     if not isinstance(uri, str) or not uri:
-        return [Violation(name, "uri", written(uri), PINNED, WHY)]
+        return [Violation(name, "uri", written(uri) or "empty", PINNED, WHY)]
     parts = urlsplit(uri)
     transport = parts.scheme.partition("+")[2] or ("tls" if parts.netloc else "")
     options = parse_qs(parts.query, keep_blank_values=True)
@@ -45,7 +45,8 @@ def _judge_uri(name: str, uri: object) -> list[Finding]:
         )
     if transport in UNCHECKED_TRANSPORTS:
         findings.append(Violation(name, "uri: transport", transport, "ssh with pinned host keys", WHY))
-    if transport in SSH_TRANSPORTS and not (options.get("host_keys") or options.get("knownhosts")):
+    pinned = [*options.get("host_keys", ()), *options.get("knownhosts", ())]
+    if transport in SSH_TRANSPORTS and not any(value.strip() for value in pinned):
         findings.append(Violation(name, "uri: host_keys", "not set", PINNED, WHY))
     return findings
 
