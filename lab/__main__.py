@@ -1,0 +1,51 @@
+"""`python -m lab COMMAND`: what `make up`, `make preview`, `make machines` and `make down` run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import commands
+from lab.settings import Settings
+from providers.errors import LabError
+from testbed import processes
+
+COMMANDS = {
+    "up": commands.up,
+    "preview": commands.preview,
+    "machines": commands.machines,
+    "down": commands.down,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--stack", default="lab", help="the stack's name: Pulumi.NAME.yaml is its file")
+    parser.add_argument("--stack-file", type=Path, help="another file with the stack's settings")
+    parser.add_argument("--testbed", type=Path, default=Path(".lab/testbed"), help="the testbed's folder")
+    parser.add_argument("--bridge", default="labbr", help="the testbed's bridge on this machine")
+    parser.add_argument("--range", default="198.51.100.0/24", help="the testbed's network")
+    options = parser.parse_args(arguments)
+    settings = Settings.of(options)
+    mark_this_process(settings.testbed, arguments)
+    try:
+        return COMMANDS[options.command](settings)
+    except LabError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def mark_this_process(testbed: Path, arguments: Sequence[str]) -> None:
+    """Start anew with the testbed's mark, by which `down` finds this process and its children as orphans."""
+    if os.environ.get(processes.MARK) != str(testbed):
+        argv = [sys.executable, "-m", "lab", *arguments]
+        os.execve(sys.executable, argv, processes.environment(testbed))  # noqa: S606 - ourselves
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,194 @@
+"""The commands behind the make targets, each from its first check to what it prints at the end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from config import Host, Lab
+from lab.engine import PARALLEL, Engine
+from lab.report import HostRow, Login, logins, table
+from lab.settings import Settings
+from providers.errors import LabError
+from providers.transport import connect
+from testbed import Spec, Testbed, image, processes, stackfile
+from testbed.lab import locked
+
+LOOK_TIMEOUT = 5.0
+
+
+def up(settings: Settings) -> int:
+    """Start what the stack needs, run `pulumi up`, and print the hosts, the guests and how to log in."""
+    start = time.monotonic()
+    refuse_foreign_hosts(settings, "up")
+    check_stack_file(settings)
+    with locked(testbed_of(settings)) as bed:
+        side_by_side(
+            lambda: build_engine(settings),
+            lambda: image.build(settings.images, bed.cache, bed.directory),
+            lambda: bed.start(machines_of(settings)),
+        )
+        lab = Lab.from_stack_file(settings.stack_file, root=settings.root)
+        engine = engine_of(settings)
+        status = engine.run(["up", "--yes", *stack_arguments(settings, engine)])
+        if status == 0:
+            show(settings, lab, engine.outputs(settings.stack))
+            say(f"up took {time.monotonic() - start:.0f} s")
+        return status
+
+
+def preview(settings: Settings) -> int:
+    """Run `pulumi preview`; it contacts no host and starts no machine."""
+    check_stack_file(settings)
+    with locked(testbed_of(settings)) as bed:
+        side_by_side(
+            lambda: build_engine(settings),
+            lambda: image.build(settings.images, bed.cache, bed.directory),
+            lambda: bed.enrol(machines_of(settings)),
+        )
+        engine = engine_of(settings)
+        return engine.run(["preview", *stack_arguments(settings, engine)])
+
+
+def machines(settings: Settings) -> int:
+    """Start the testbed's bare machines and print how to log in to them."""
+    refuse_foreign_hosts(settings, "machines")
+    with locked(testbed_of(settings)) as bed:
+        started = bed.start(machines_of(settings))
+    logins_of_started = [
+        Login(m.name, m.address, m.port, m.user, shortened(Path(m.identity_file), settings), m.host_keys)
+        for m in started
+    ]
+    print_logins(settings, logins_of_started)
+    return 0
+
+
+def down(settings: Settings) -> int:
+    """End the testbed: a run that still goes on, the machines, the network, the stack's state."""
+    refuse_foreign_hosts(settings, "down")
+    testbed_of(settings).stop()
+    return 0
+
+
+def side_by_side(*steps: Callable[[], object]) -> None:
+    """Run independent steps at once; when one fails the others still end before its error is raised."""
+    with ThreadPoolExecutor(len(steps)) as pool:
+        for running in [pool.submit(step) for step in steps]:
+            running.result()
+
+
+def check_stack_file(settings: Settings) -> None:
+    """Find every mistake that the stack file alone shows, before anything is built or started.
+
+    Raises:
+        ConfigError: with every mistake.
+    """
+    Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
+
+
+def machines_of(settings: Settings) -> list[Spec]:
+    """Return the machines of the testbed that the stack file asks for."""
+    return stackfile.machines(settings.stack_file, settings.network)
+
+
+def refuse_foreign_hosts(settings: Settings, command: str) -> None:
+    """Stop unless every host of the stack is a machine of the testbed.
+
+    Raises:
+        LabError: the stack file has other hosts; nothing was touched.
+    """
+    foreign = stackfile.foreign_hosts(settings.stack_file, settings.network)
+    if not foreign:
+        return
+    pulumi = {"down": "destroy"}.get(command, "up")
+    raise LabError(
+        f"make {command} STACK={settings.stack}",
+        f"not machines of the testbed ({settings.network}): {', '.join(foreign)}",
+        f"make {command} touches the testbed only; for these hosts: pulumi {pulumi} --stack {settings.stack}",
+    )
+
+
+def build_engine(settings: Settings) -> None:
+    """Build what is missing of the engine and its plugins.
+
+    Raises:
+        LabError: the build failed; it has printed why.
+    """
+    argv = [str(settings.root / "toolchain/build"), str(settings.root / ".lab/bin")]
+    if subprocess.run(argv, check=False, cwd=settings.root).returncode != 0:
+        raise LabError("build the engine", "the lines above", "mend what they name, then run the same again")
+
+
+def show(settings: Settings, lab: Lab, outputs: dict[str, Any]) -> None:
+    """Print the table of the hosts as they are now, and an ssh command for every machine."""
+    with ThreadPoolExecutor() as pool:
+        rows = list(pool.map(look, lab.hosts))
+    sys.stdout.write(f"\n{table(rows)}\n\n")
+    guests = [
+        Login(
+            guest.name,
+            str(guest.address.ip),
+            22,
+            guest.user,
+            host.identity_file,
+            (outputs["guests"][guest.name]["host_key"],),
+        )
+        for host, guest in lab.guests
+    ]
+    print_logins(settings, [*(login_of(host) for host in lab.hosts), *guests])
+
+
+def look(host: Host) -> HostRow:
+    """Return a host's row, with the ports that its bridge has now (sysfs, brif)."""
+    with connect(host.endpoint, timeout=LOOK_TIMEOUT) as session:
+        ports = session.run(["ls", f"/sys/class/net/{host.bridge.name}/brif"]).stdout.split()
+    guests = tuple(f"{guest.name} {guest.address.ip}" for guest in host.guests)
+    return HostRow(host.name, host.bridge.name, tuple(ports), guests)
+
+
+def print_logins(settings: Settings, machines: list[Login]) -> None:
+    """Write the known_hosts file of `machines` and print their ssh commands."""
+    known_hosts = settings.testbed / "known_hosts.all"
+    known_hosts.write_text("".join(machine.known_hosts() for machine in machines))
+    sys.stdout.write(logins(machines, shortened(known_hosts, settings)) + "\n")
+
+
+def login_of(host: Host) -> Login:
+    """Return how to log in to a host."""
+    return Login(host.name, host.address, host.port, host.user, host.identity_file, host.pinned_keys)
+
+
+def stack_arguments(settings: Settings, engine: Engine) -> list[str]:
+    """Return the options that `pulumi up` and `pulumi preview` share."""
+    copy = engine.prepare(settings.stack, settings.stack_file)
+    return [
+        *("--stack", settings.stack),
+        *("--config-file", str(copy)),
+        *("--policy-pack", "policies"),
+        *("--parallel", str(PARALLEL)),
+    ]
+
+
+def engine_of(settings: Settings) -> Engine:
+    """Return the engine whose state is the testbed's."""
+    return Engine(settings.root, settings.state, {processes.MARK: str(settings.testbed)})
+
+
+def testbed_of(settings: Settings) -> Testbed:
+    """Return the testbed of these settings."""
+    return Testbed(settings.testbed, bridge=settings.bridge, subnet=settings.network, cache=settings.cache)
+
+
+def say(text: str) -> None:
+    """Print one line of progress."""
+    sys.stderr.write(f"lab: {text}\n")
+
+
+def shortened(path: Path, settings: Settings) -> str:
+    """Return a path as one would type it in the project folder."""
+    return str(path.relative_to(settings.root) if path.is_relative_to(settings.root) else path)

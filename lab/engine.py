@@ -1,0 +1,109 @@
+"""The `pulumi` command for the testbed's stacks: its environment, backend and stack settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from providers.errors import LabError
+
+PROJECT = "kvm-lab"
+PARALLEL = 32
+# They tie a stack file to another backend's secrets; the testbed's state has its own.
+SECRETS_KEYS = ("encryptionsalt", "encryptedkey", "secretsprovider")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Runs `pulumi` in the project folder `root` with its state in the folder `state`.
+
+    `marker` is the environment by which processes of a killed run are found again.
+    """
+
+    root: Path
+    state: Path
+    marker: Mapping[str, str]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every `pulumi` process: our tools first, nothing fetched, own backend."""
+        tools = f"{self.root / '.lab/venv/bin'}:{self.root / '.lab/bin'}"
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")},
+            **self.marker,
+            "PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}",
+            "PULUMI_HOME": str(self.root / ".lab/pulumi"),
+            "PULUMI_BACKEND_URL": f"file://{self.state}",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.state / "passphrase"),
+            "PULUMI_SKIP_UPDATE_CHECK": "1",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def prepare(self, stack: str, stack_file: Path) -> Path:
+        """Make the stack if there is none, and return the stack settings to pass as `--config-file`.
+
+        They are a copy of `stack_file` beside the state: `pulumi` writes its encryption salt into the
+        settings of a stack, and a committed file must not change because somebody tried the testbed.
+        """
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        passphrase = self.state / "passphrase"
+        if not passphrase.exists():
+            passphrase.touch(mode=0o600)
+            passphrase.write_text(secrets.token_urlsafe(32))
+        birth = self.state / "birth"
+        birth.mkdir(exist_ok=True)
+        salted = birth / f"Pulumi.{stack}.yaml"
+        if not salted.exists():
+            project = yaml.safe_dump({"name": PROJECT, "runtime": "python", "description": "born here"})
+            (birth / "Pulumi.yaml").write_text(project)
+            self._capture(["stack", "select", "--create", stack], cwd=birth)
+        settings = dict(_mapping(stack_file))
+        born = _mapping(salted)
+        for key in SECRETS_KEYS:
+            settings.pop(key, None)
+            if key in born:
+                settings[key] = born[key]
+        copy = self.state / f"Pulumi.{stack}.yaml"
+        copy.write_text(yaml.safe_dump(settings, sort_keys=False))
+        return copy
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """Run `pulumi` with its output on ours; return its exit status."""
+        argv = ["pulumi", *arguments, "--non-interactive", "--cwd", str(self.root)]
+        return subprocess.run(argv, env=self.environment(), check=False, stdin=subprocess.DEVNULL).returncode
+
+    def outputs(self, stack: str) -> dict[str, Any]:
+        """Return the stack's outputs; secrets stay hidden."""
+        text = self._capture(["stack", "output", "--json", "--stack", stack], cwd=self.root)
+        return cast("dict[str, Any]", json.loads(text))
+
+    def _capture(self, arguments: Sequence[str], *, cwd: Path) -> str:
+        argv = ["pulumi", *arguments, "--non-interactive"]
+        done = subprocess.run(
+            argv,
+            env=self.environment(),
+            cwd=cwd,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            raise LabError(
+                f"run: {' '.join(argv)}",
+                done.stderr or done.stdout,
+                "mend what it names, then run the same again",
+            )
+        return done.stdout
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    return cast("dict[str, Any]", yaml.safe_load(path.read_text()) or {})

@@ -1,0 +1,48 @@
+"""Which stack, and which testbed, one command is about."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The folders, files and names of one run; every path but `root` stays as it would be typed there."""
+
+    root: Path
+    stack: str
+    stack_file: Path
+    testbed: Path
+    bridge: str
+    network: IPv4Network
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Settings:
+        """Return the settings that the command line asks for, the project being the current folder."""
+        root = Path.cwd()
+        return cls(
+            root=root,
+            stack=options.stack,
+            stack_file=options.stack_file or Path(f"Pulumi.{options.stack}.yaml"),
+            testbed=root / options.testbed,
+            bridge=options.bridge,
+            network=IPv4Network(options.range),
+        )
+
+    @property
+    def state(self) -> Path:
+        """The folder of the testbed's Pulumi state: it ends with the machines that it describes."""
+        return self.testbed / "pulumi"
+
+    @property
+    def cache(self) -> Path:
+        """The folder of what is built once for all testbeds of this clone."""
+        return self.root / ".lab/cache"
+
+    @property
+    def images(self) -> Path:
+        """The folder of the guests' base image and its checksum file."""
+        return self.root / ".lab/images"
