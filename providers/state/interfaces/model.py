@@ -61,6 +61,41 @@ class Change:
     """The change in words: "br0 takes over 192.0.2.10/24 from eth0"."""
 
 
+class StanzaRecord(BaseModel):
+    """One stanza of the bridge, or of the port that became the bridge's: its text before and after."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    alias: str
+    family: str
+    moved: bool
+    before: str
+    after: str
+
+
+class Original(BaseModel):
+    """What a take-over replaced; the form of `Change.original`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bridge: str
+    port: str
+    existed: bool
+    """Whether the bridge had stanzas before."""
+    classed: bool
+    """Whether an auto or allow-* line named it before."""
+    stanzas: tuple[StanzaRecord, ...]
+    added: tuple[str, ...]
+    """The bridge's stanzas that stand for none from before."""
+    port_before: tuple[str, ...]
+    """The port's stanzas that stayed the port's."""
+    port_after: tuple[str, ...]
+    dns_search: tuple[str, ...]
+    """The search domains before."""
+    unterminated: dict[str, str]
+    """Changed file -> its last line, where that had no line end."""
+
+
 @dataclass(frozen=True)
 class StanzaInfo:
     """Where an `iface` stanza stands and what it is."""

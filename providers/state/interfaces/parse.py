@@ -6,7 +6,7 @@ the next keyword; the bare words `auto`, `allow-*`, `no-auto-down` and `no-scrip
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -165,11 +165,12 @@ class Interfaces:
             reader.take(line, position)
             if is_source(line):
                 for pattern in patterns_of(line):
-                    for found in self._included(pattern):
-                        self._read(found)
+                    self._read_included(pattern)
 
-    def _included(self, pattern: SourcePattern) -> Iterable[str]:
-        return [path for path in self.files if path not in self._entered and pattern.accepts(path)]
+    def _read_included(self, pattern: SourcePattern) -> None:
+        for path in self.files:
+            if path not in self._entered and pattern.accepts(path):
+                self._read(path)
 
 
 class _FileReader:
@@ -195,6 +196,8 @@ class _FileReader:
             self.net.mappings.append(line)
         elif is_source(line) or line.keyword == "rename":
             self._leave()
+        elif line.keyword == "template":
+            self._refuse(line, "templates are ifupdown-ng's; ifupdown 0.8 takes this for an option")
         elif is_class_line(line) and (len(line.words) > 1 or self.stanza is None):
             self._leave()
         else:
@@ -220,11 +223,11 @@ class _FileReader:
             )
 
     def _judge_header(self, line: Line) -> None:
-        words = line.words[1:]
-        if "inherits" in words:
-            return
-        if len(words) < 3 or words[2] not in METHODS.get(words[1], ()):
-            self._refuse(line, "not a name, family and method that ifupdown knows; it reads this file no further")
+        family, method = (*line.words[2:4], "", "")[:2]
+        if "inherits" not in line.words[1:] and method not in METHODS.get(family, ()):
+            self._refuse(
+                line, "not a name, family and method known to ifupdown; it reads this file no further"
+            )
 
     def _refuse(self, line: Line, why: str) -> None:
         self.net.problems.append(Problem(line.file, line.number, line.text.strip(BLANKS), why))

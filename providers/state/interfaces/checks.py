@@ -1,0 +1,329 @@
+"""Every reason against a take-over, found before anything is changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from providers.state.interfaces.commands import About, about, names_exactly
+from providers.state.interfaces.lines import Line
+from providers.state.interfaces.model import BridgeSpec, Problem
+from providers.state.interfaces.options import (
+    BRIDGE_OPTIONS,
+    PORT_METHODS,
+    Place,
+    address_of,
+    address_problems,
+    is_command,
+    is_domain,
+    is_mac,
+    place_of,
+    problem,
+    value_problems,
+)
+from providers.state.interfaces.parse import Interfaces, Stanza, is_class_line, joins_class, option_name
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_NAME_LENGTH = 15  # IFNAMSIZ less its NUL
+_RESERVED = {"lo", "all", "none", "regex", "noregex"}
+_MEMBERS = ("bridge_ports", "bond_slaves", "slaves", "ovs_ports")
+_MASTERS = ("bond-master",)
+_ALL_PORTS = ("eth.*", "em.*", "en.*", "p[0-9].*")  # what bridge-utils makes of `bridge_ports all`
+_MAX_FORWARD_DELAY = 30
+_ADDRESSED = {"static", "dhcp"}
+
+
+def spec_problems(spec: BridgeSpec) -> list[Problem]:
+    """Check what was asked for by itself."""
+    return [Problem("", 0, "", why) for why in _spec_whys(spec)]
+
+
+def _spec_whys(spec: BridgeSpec) -> Iterator[str]:
+    yield from _name_whys(spec)
+    if not 0 <= spec.forward_delay <= _MAX_FORWARD_DELAY:
+        yield f"forward delay {spec.forward_delay} is not within 0 to {_MAX_FORWARD_DELAY} seconds"
+    if spec.max_wait < 0:
+        yield f"max wait {spec.max_wait} is negative"
+    if spec.hw_address is not None and not is_mac(spec.hw_address):
+        yield f"hardware address {spec.hw_address!r} is not a MAC address"
+    yield from (f"search domain {name!r} is not a domain" for name in spec.dns_search if not is_domain(name))
+
+
+def _name_whys(spec: BridgeSpec) -> Iterator[str]:
+    for role, name in (("bridge", spec.name), ("port", spec.port)):
+        if len(name) > _NAME_LENGTH:
+            yield f"{role} name {name!r} has {len(name)} characters: the kernel takes {_NAME_LENGTH}"
+        elif not _NAME.fullmatch(name):
+            yield f"{role} name {name!r} is not a name for an interface"
+        elif name in _RESERVED:
+            yield f"{role} name {name!r} means something else to ifupdown or bridge-utils"
+    if spec.name == spec.port:
+        yield f"bridge and port are both named {spec.name!r}"
+    if "." in spec.name:
+        yield f"bridge name {spec.name!r} has a full stop: ifupdown would make a VLAN of it"
+    if spec.port.startswith("wl"):
+        yield f"port {spec.port!r} is a Wi-Fi card: an access point drops frames of a bridge's guests"
+
+
+def tree_problems(net: Interfaces, spec: BridgeSpec) -> list[Problem]:
+    """Return every reason in the files against putting the port into the bridge, in file order."""
+    bridge, port = net.of(spec.name), net.of(spec.port)
+    found = [
+        *net.problems,
+        *_undeclared(net, spec),
+        *_class_problems(net, spec),
+        *_membership(net, spec),
+        *_strangers(net, spec),
+        *bridge_problems(bridge, spec.name),
+        *_order_problems(net, spec),
+    ]
+    for stanza in port:
+        found += port_stanza_problems(stanza)
+    found += _pair_problems(bridge, port)
+    return sorted(set(found), key=lambda each: (each.file, each.line, each.why))
+
+
+def _undeclared(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
+    """What gives port or bridge more, or another name, than their own stanzas say."""
+    ours = (spec.name, spec.port)
+    for line in net.mappings:
+        if hit := _covered(line.words[1:], ours):
+            yield problem(
+                line, f"a mapping that covers {hit}: which stanza it uses is known at run time only"
+            )
+    for line in net.lines:
+        if line.keyword == "rename" and _renames(line, ours):
+            yield problem(line, f"may rename {spec.port} or {spec.name}")
+    for stanza in net.stanzas:
+        words = stanza.header.words
+        if "inherits" in words and _device(words[1:2] + words[-1:]) & set(ours):
+            yield problem(stanza.header, "inherits: options of one stanza would apply to another")
+
+
+def _device(names: Iterable[str]) -> set[str]:
+    return {name.partition(":")[0] for name in names}
+
+
+def _covered(globs: Iterable[str], names: Iterable[str]) -> str | None:
+    return next((name for name in names for glob in globs if fnmatchcase(name, glob.partition(":")[0])), None)
+
+
+def _renames(line: Line, names: tuple[str, ...]) -> bool:
+    return any(
+        _pattern_may_match(old, names) or new in names or not new
+        for old, _, new in (word.rpartition("=") for word in line.words[1:])
+    )
+
+
+def _pattern_may_match(word: str, names: Iterable[str]) -> bool:
+    """Tell whether an interface word, be it a pattern as in `auto /eth*`, can mean one of `names`."""
+    if "/" not in word:
+        return word in names
+    variable, _, pattern = word.partition("/")
+    pattern = re.split(r"[/=]", pattern)[0]
+    return bool(variable) or any(fnmatchcase(name, pattern) for name in names)
+
+
+def _class_problems(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
+    for line, names in net.class_lines():
+        if joins_class(line):
+            yield from _auto_problems(line, names, spec)
+        elif why := _exception_why(line, names, spec):
+            yield problem(line, why)
+
+
+def _auto_problems(line: Line, names: tuple[str, ...], spec: BridgeSpec) -> Iterator[Problem]:
+    ours = {spec.name, spec.port}
+    named = _device(names) & ours
+    for word in names:
+        logical = word.rpartition("=")[2] if "=" in word else ""
+        if "/" in word and (_pattern_may_match(word, ours) or logical in ours):
+            yield problem(
+                line, f"the pattern {word} may mean {spec.port} or {spec.name}: name the interfaces"
+            )
+        elif logical and (logical in ours or word.partition("=")[0] in ours):
+            yield problem(line, f"{word} gives an interface another's stanza")
+    if named and any(word.startswith("#") for word in names):
+        yield problem(
+            line, "interfaces(5) has no comments after a value: ifup would look for interfaces so named"
+        )
+
+
+def _exception_why(line: Line, names: tuple[str, ...], spec: BridgeSpec) -> str | None:
+    port, bridge = (_covered(names, (name,)) is not None for name in (spec.port, spec.name))
+    if line.keyword == "no-scripts":
+        if bridge:
+            return f"covers {spec.name}: bridge-utils' scripts, which make the bridge, would not run"
+        return (
+            f"covers {spec.port}: whether its addresses need those scripts cannot be told" if port else None
+        )
+    if port and not bridge:
+        return f"name {spec.name} here too: it gets the addresses of {spec.port}"
+    return None
+
+
+def _membership(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
+    """Return the lines that give the port to another bridge or bond."""
+    for stanza in net.stanzas:
+        if stanza.device == spec.name:
+            continue
+        for line in stanza.find(*_MEMBERS):
+            if _has_member(line.rest.split(), spec.port):
+                yield problem(line, f"{spec.port} belongs to {stanza.name}: an interface has one master")
+        if stanza.device == spec.port:
+            yield from (problem(line, "belongs to a bond") for line in stanza.find(*_MASTERS))
+
+
+def _has_member(words: list[str], port: str) -> bool:
+    """Tell whether bridge-utils' bridge_parse_ports() would take the port (or might)."""
+    by_pattern = False
+    for word in words:
+        if word in {"regex", "noregex"}:
+            by_pattern = word == "regex"
+        elif word == "all":
+            by_pattern = False
+            if any(re.fullmatch(pattern, port) for pattern in _ALL_PORTS):
+                return True
+        elif word == port or (by_pattern and _may_match(word, port)):
+            return True
+    return False
+
+
+def _may_match(pattern: str, port: str) -> bool:
+    try:
+        return re.fullmatch(pattern, port) is not None
+    except re.error:
+        return True
+
+
+def _strangers(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
+    """Return other interfaces' commands that use the port as the way to somewhere."""
+    for stanza in net.stanzas:
+        if stanza.device in {spec.name, spec.port}:
+            continue
+        for line in filter(is_command, stanza.options):
+            if names_exactly(line.rest, spec.port) and about(line, spec.port) is not About.HARDWARE:
+                yield problem(
+                    line, f"names {spec.port}, which will have no address: rewrite it for {spec.name}"
+                )
+
+
+def port_stanza_problems(stanza: Stanza) -> Iterator[Problem]:
+    """Check one stanza of the port: can each of its lines be put in its right place?"""
+    header = stanza.header
+    if stanza.method not in PORT_METHODS.get(stanza.family, ()):
+        yield problem(header, f"{stanza.family} {stanza.method} cannot be a bridge port's configuration")
+    if header.words[4:] and "inherits" not in header.words:
+        yield problem(header, "words after the method; interfaces(5) has no comments there")
+    yield from value_problems(stanza.options)
+    yield from address_problems(stanza)
+    for line in stanza.options:
+        if why := _line_why(line, stanza):
+            yield problem(line, why)
+
+
+def _line_why(line: Line, stanza: Stanza) -> str | None:
+    device = stanza.device
+    if is_command(line):
+        if about(line, device) is About.UNCLEAR:
+            return f"whether this belongs to {device} or to the bridge cannot be told"
+        return None
+    place = place_of(line)
+    if place is Place.NEITHER:
+        return f"{line.keyword}: {device} cannot be a port of this bridge"
+    if place is Place.UNKNOWN:
+        return f"option {line.keyword} is not known: whether it belongs to {device} cannot be told"
+    if line.keyword == "mtu" and (stanza.family == "inet6" or stanza.method == "dhcp"):
+        return f"mtu in {stanza.family} {stanza.method} is not the link's: set it in inet static or manual"
+    return None
+
+
+def bridge_problems(bridge: Iterable[Stanza], name: str) -> Iterator[Problem]:
+    """Check the bridge's own stanzas: right values, no misspelt bridge_* option."""
+    stanzas = tuple(bridge)
+    if stanzas and not any(stanza.find("bridge_ports") for stanza in stanzas):
+        yield problem(stanzas[0].header, f"{name} exists and is not a bridge: it has no bridge_ports")
+    for stanza in stanzas:
+        yield from value_problems(stanza.options)
+        yield from address_problems(stanza)
+        for line in stanza.options:
+            written = option_name(line.keyword)
+            if written.startswith("bridge-") and not BRIDGE_OPTIONS.fullmatch(written):
+                yield problem(line, f"bridge-utils knows no option {line.keyword}")
+
+
+def _pair_problems(bridge: tuple[Stanza, ...], port: tuple[Stanza, ...]) -> Iterator[Problem]:
+    """Check the stanzas of bridge and port against each other."""
+    if port and all(stanza.alias for stanza in port):
+        yield problem(port[0].header, f"an alias of {port[0].device}, which has no stanza itself")
+    taken = {stanza.family: stanza for stanza in bridge if stanza.method in _ADDRESSED and not stanza.alias}
+    seen: dict[object, Stanza] = {}
+    for stanza in port:
+        if stanza.method in _ADDRESSED and not stanza.alias and stanza.family in taken:
+            other = taken[stanza.family].info
+            yield problem(
+                stanza.header, f"the bridge has an address of its own already ({other}): keep one of them"
+            )
+        key = address_of(stanza) or (stanza.family, stanza.method, stanza.alias)
+        if key in seen and stanza.method != "static":
+            yield problem(stanza.header, f"repeats line {seen[key].header.number}")
+        elif key in seen:
+            yield problem(stanza.header, f"has the address of line {seen[key].header.number} again")
+        seen.setdefault(key, stanza)
+    yield from _conflicts(port)
+
+
+def _conflicts(port: tuple[Stanza, ...]) -> Iterator[Problem]:
+    """Return hardware options that the port's stanzas set to different values: they end up in one."""
+    first: dict[str, Line] = {}
+    for stanza in port:
+        for line in stanza.options:
+            if is_command(line) or is_class_line(line) or place_of(line) is not Place.PORT:
+                continue
+            known = first.setdefault(option_name(line.keyword), line)
+            if known.rest != line.rest:
+                yield problem(line, f"differs from line {known.number} of {known.file}")
+
+
+def lower_devices(net: Interfaces, port: str) -> set[str]:
+    """Return the port and the devices it is made of: a bond's slaves, a VLAN's parent."""
+    found: set[str] = set()
+    todo = {port}
+    while todo:
+        device = todo.pop()
+        found.add(device)
+        parents = {device.rpartition(".")[0]} if "." in device else set()
+        for stanza in net.of(device):
+            for line in stanza.find("bond_slaves", "slaves", "vlan_raw_device"):
+                parents |= set(line.rest.split()) - {"none"}
+        todo |= parents - found
+    return found
+
+
+def auto_lines(net: Interfaces, devices: set[str]) -> list[Line]:
+    """Return the `auto` lines that name one of these interfaces, in reading order."""
+    return [line for line, names in net.class_lines() if line.keyword == "auto" and devices & set(names)]
+
+
+def _order_problems(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
+    """bridge-utils skips a port that does not exist yet; a bond or named VLAN is made by its own ifup."""
+    made_by_ifup = [
+        s for s in net.of(spec.port) if s.find("bond_slaves", "slaves", "bond_mode", "vlan_raw_device")
+    ]
+    if not made_by_ifup:
+        return
+    own = auto_lines(net, {spec.port})
+    if not own:
+        yield problem(
+            made_by_ifup[0].header, f"no auto line: {spec.name} would come up before {spec.port} exists"
+        )
+    for line in auto_lines(net, {spec.name}):
+        if own and not _comes_first(net, own[0], spec.port, line, spec.name):
+            yield problem(line, f"{spec.name} comes up before {spec.port} exists: move it after {spec.port}")
+
+
+def _comes_first(net: Interfaces, one: Line, name: str, other: Line, later: str) -> bool:
+    if one == other:
+        return one.words.index(name) < one.words.index(later)
+    return net.position(one) < net.position(other)
