@@ -51,6 +51,18 @@ from stackfile.values import (
     text,
 )
 
+__all__ = [
+    "Bridge",
+    "ConfigError",
+    "Guest",
+    "Host",
+    "Image",
+    "Lab",
+    "load",
+    "mac_address",
+    "stack_file_schema",
+]
+
 NAMESPACE = "kvm-lab"
 MAC_PREFIX = "52:54:00"  # locally administered, the one QEMU and libvirt use
 STP_LEAST_DELAY = 2  # seconds; br_private.h, BR_MIN_FORWARD_DELAY: the kernel refuses less while STP is on
@@ -117,7 +129,7 @@ class Section(BaseModel):
 
 
 class Image(Section):
-    """A base image for guests' disks. Its checksum comes from one of three options."""
+    """A base image for guests' disks. It has one source, and one of three options for its checksum."""
 
     name: HostLabel
     """The name by which guests ask for it."""
@@ -159,13 +171,6 @@ class Image(Section):
             Files.of(info).must_exist(path)
         return path
 
-    @field_validator("url", mode="after")
-    @classmethod
-    def _one_source(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if "path" in info.data and (info.data["path"] is None) == (url is None):
-            raise ValueError("exactly one of path (a local file) and url")
-        return url
-
     @field_validator("format", mode="before")
     @classmethod
     def _format_known(cls, value: object) -> object:
@@ -195,15 +200,6 @@ class Image(Section):
         if len(text(value, f"{length} hexadecimal digits")) != length:
             raise ValueError(f"{length} hexadecimal digits")
         return parse_digest(str(value)).digest
-
-    @field_validator("sha512", mode="after")
-    @classmethod
-    def _one_checksum(cls, sha512: str | None, info: ValidationInfo) -> str | None:
-        if {"checksum_file", "sha256"} <= info.data.keys():
-            given = [sha512, info.data["checksum_file"], info.data["sha256"]]
-            if sum(one is not None for one in given) != 1:
-                raise ValueError("exactly one of sha256, sha512 and checksum_file")
-        return sha512
 
 
 class Bridge(Section):
@@ -255,9 +251,9 @@ class Guest(Section):
     """The name of one of the stack's images."""
     vcpus: Annotated[int, *number(1, 255, "virtual CPUs")] = 1
     """Virtual CPUs."""
-    memory_mib: Annotated[int, *number(128, 16 * 1024 * 1024, "MiB of memory")] = 1024
+    memory_mib: Annotated[int, *number(128, 16 * 1024 * 1024, "MiB")] = 1024
     """Memory in MiB."""
-    disk_gib: Annotated[int, *number(1, 64 * 1024, "GiB of disk")] = 10
+    disk_gib: Annotated[int, *number(1, 64 * 1024, "GiB")] = 10
     """Size of its disk in GiB."""
     address: GuestInterface
     """Its address with the prefix length of the network that the bridge is on."""
@@ -271,7 +267,7 @@ class Guest(Section):
     """Files with public keys that may log in."""
     ssh_keys: tuple[Annotated[str, BeforeValidator(_login_key), WithJsonSchema({"type": "string"})], ...] = ()
     """Public keys that may log in, "ssh-ed25519 AAAA… comment"."""
-    generation: Annotated[int, *number(1, 999_999, "a count of disks")] = 1
+    generation: Annotated[int, *number(1, 999_999, "number of its disk")] = 1
     """Raise it to give the guest a new, empty disk: the old one is deleted."""
 
     @property
@@ -293,15 +289,6 @@ class Guest(Section):
     def _each_once(cls, servers: tuple[IPAddress, ...]) -> tuple[IPAddress, ...]:
         return checks.each_once(servers)
 
-    @field_validator("ssh_keys", mode="after")
-    @classmethod
-    def _somebody_may_log_in(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if not keys and "ssh_key_files" in info.data and not info.data["ssh_key_files"]:
-            raise ValueError(
-                "at least one key, here or in ssh_key_files: nobody could log in (passwords are off)"
-            )
-        return keys
-
 
 class Host(Section):
     """A Debian machine that becomes a hypervisor."""
@@ -310,7 +297,7 @@ class Host(Section):
     """Its name in messages and resources, once in the stack."""
     address: HostAddress
     """Where its SSH server is reached: an IP address or a DNS name."""
-    port: Annotated[int, *number(1, 65535, "a TCP port")] = 22
+    port: Annotated[int, *number(1, 65535, "TCP port")] = 22
     """The SSH server's port."""
     user: UserName = "root"
     """The user to log in as; another than root needs sudo without a password."""
@@ -334,7 +321,7 @@ class Host(Section):
     @property
     def pinned_keys(self) -> tuple[str, ...]:
         """Return the host's public keys, each "type base64", from `host_keys` or `known_hosts`."""
-        return self.host_keys or (self.known_hosts.keys if self.known_hosts else ())
+        return tuple(dict.fromkeys(self.host_keys)) or (self.known_hosts.keys if self.known_hosts else ())
 
     @property
     def endpoint(self) -> Endpoint:
@@ -370,15 +357,6 @@ class Host(Section):
         if not keys:
             raise ValueError(f"a known_hosts file with a key of {address} port {port}, and not revoked")
         return KnownHosts(path, keys)
-
-    @field_validator("host_keys", mode="after")
-    @classmethod
-    def _pinned_once(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if "known_hosts" in info.data and bool(keys) == (info.data["known_hosts"] is not None):
-            raise ValueError(
-                "exactly one of known_hosts (a file) and host_keys (a list): a host's key is never ignored"
-            )
-        return tuple(dict.fromkeys(keys))
 
 
 class Lab(Section):

@@ -18,6 +18,8 @@ from . import values
 from .mistakes import HIDDEN, Location, Mistake, child, near, where
 from .sshkeys import SSH_PORT
 
+HOST_KEYS = "exactly one of host_keys and known_hosts (a host's key is never ignored)"
+CHECKSUMS = ("sha256", "sha512", "checksum_file")
 Parsed = TypeVar("Parsed")
 
 
@@ -94,6 +96,7 @@ def whole_stack(
         *_twice(_all(hosts, "name", values.host_label), "a host name"),
         *_twice(_servers(hosts), "an SSH server"),
         *_guests(hosts, guests, mac_of),
+        *_choices(top.list("images"), hosts, guests),
         *_unknown_images(top, guests),
         *_broken_rules(hosts),
     ]
@@ -165,6 +168,25 @@ def _guests(hosts: list[Section], guests: list[Section], mac_of: Callable[[str],
             yield Found(
                 location, "an address that no other machine has", f"{address}, {taken[address]} in this stack"
             )
+
+
+def _choices(images: list[Section], hosts: list[Section], guests: list[Section]) -> Iterator[Found]:
+    """Yield a mistake for each section that has none, or more than one, of options that stand for another."""
+    yield from _one_of(images, ("path", "url"), "exactly one of path (a local file) and url")
+    yield from _one_of(images, CHECKSUMS, "exactly one of sha256, sha512 and checksum_file")
+    yield from _one_of(hosts, ("host_keys", "known_hosts"), HOST_KEYS)
+    for guest in guests:
+        if not guest.options.get("ssh_keys") and not guest.options.get("ssh_key_files"):
+            location = (*guest.location, "ssh_keys")
+            yield Found(location, "a key here or in ssh_key_files (there is no password login)", "none")
+
+
+def _one_of(sections: Iterable[Section], options: tuple[str, ...], expected: str) -> Iterator[Found]:
+    for section in sections:
+        given = [option for option in options if section.options.get(option) not in (None, [])]
+        if len(given) != 1:
+            location = (*section.location, given[-1] if given else options[0])
+            yield Found(location, expected, " and ".join(given) or "none")
 
 
 def _unknown_images(top: Section, guests: Iterable[Section]) -> Iterator[Found]:

@@ -43,8 +43,8 @@ def switch(value: object) -> bool:
 
 
 def whole(low: int, high: int, what: str) -> Callable[[object], int]:
-    """Return a reader of whole numbers from `low` to `high`; `what` names them with their unit."""
-    expected = f"{what}, a whole number from {low} to {high}"
+    """Return a reader of whole numbers from `low` to `high`; `what` is what they count."""
+    expected = f"a whole number from {low} to {high} ({what})"
 
     def read(value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
