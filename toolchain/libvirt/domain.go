@@ -170,7 +170,7 @@ func foreignDisks(s domains, seen libvirtxml.Domain, ours []string) (foreign []s
 // volumeKey is the key of the volume behind a disk: its path, for volumes in folders.
 func volumeKey(s domains, source *libvirtxml.DomainDiskSource) string {
 	switch {
-	case source == nil:
+	case source == nil || source.File != nil && source.File.File == "":
 		return "(no medium)"
 	case source.File != nil:
 		return source.File.File

@@ -1,6 +1,6 @@
 module kvm-lab/toolchain/libvirt
 
-go 1.24
+go 1.25.6
 
 require (
 	github.com/digitalocean/go-libvirt v0.0.0-20240916165608-bff44a349d9d
