@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
@@ -229,6 +229,6 @@ PackageName = Annotated[
 ]
 
 
-def number(low: int, high: int, what: str) -> tuple[BeforeValidator, object]:
+def number(low: int, high: int, what: str) -> tuple[BeforeValidator, WithJsonSchema]:
     """Return what Annotated[int, *…] needs for whole numbers from `low` to `high`."""
-    return BeforeValidator(whole(low, high, what)), Field(ge=low, le=high)
+    return BeforeValidator(whole(low, high, what)), _schema("integer", minimum=low, maximum=high)

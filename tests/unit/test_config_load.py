@@ -129,6 +129,9 @@ def test_the_schema_knows_every_option_and_describes_it() -> None:
         assert set(definition["properties"]) == set(model.model_fields)
         assert definition["additionalProperties"] is False
         assert all(option.get("description") for option in definition["properties"].values())
+    delay = schema["$defs"]["Bridge"]["properties"]["forward_delay"]
+    assert (delay["type"], delay["minimum"], delay["maximum"], delay["default"]) == ("integer", 0, 30, 0)
+    assert schema["$defs"]["Host"]["required"] == ["name", "address", "bridge"]
     [pattern] = schema["properties"]["config"]["patternProperties"]
     assert re.match(pattern, "kvm-lab:host")
     assert not re.match(pattern, "kvm-lab:hosts")

@@ -1,0 +1,40 @@
+"""A lab as the stack file describes it: hypervisors, and the guests on their bridges."""
+
+import pulumi
+
+import config
+from components.guest import Guest
+from components.hypervisor import HypervisorHost
+from providers.errors import LabError
+
+try:
+    lab = config.load()
+    stack = pulumi.get_stack()
+    hosts = {host.name: HypervisorHost(host.name, host, stack, lab.images) for host in lab.hosts}
+    guests = {guest.name: Guest(guest.name, guest, on=hosts[host.name]) for host, guest in lab.guests}
+except LabError as error:
+    raise pulumi.RunError(str(error)) from None  # shown without a stack trace
+
+pulumi.export(
+    "hosts",
+    {
+        name: {
+            "bridge": hypervisor.host.bridge.name,
+            "ports": [hypervisor.host.bridge.port],
+            "domain_type": hypervisor.libvirt.domain_type,
+        }
+        for name, hypervisor in hosts.items()
+    },
+)
+pulumi.export(
+    "guests",
+    {
+        guest.name: {
+            "host": host.name,
+            "address": guests[guest.name].address,
+            "user": guests[guest.name].user,
+            "host_key": guests[guest.name].host_key,
+        }
+        for host, guest in lab.guests
+    },
+)
