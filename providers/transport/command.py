@@ -19,7 +19,10 @@ KILL_AFTER = 5
 ANSWER_GRACE = 10.0
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CHUNK = 64 << 10
-_TIMEOUT_STATUSES = (124, 137)
+# timeout(1): ended, killed; it then also ends itself by that signal
+_TIMEOUT_STATUSES = (124, 137, -1)
+DISCONNECTED = (OSError, EOFError, paramiko.SSHException)
+"""What paramiko raises when the connection is, or goes, away."""
 
 
 class ConnectionLostError(Exception):
@@ -37,7 +40,12 @@ class Kept:
         self._half = limit // 2
         self._head = bytearray()
         self._tail = bytearray()
-        self.left_out = 0
+        self._cut_off = 0
+
+    @property
+    def left_out(self) -> int:
+        """How many bytes were not kept."""
+        return self._cut_off + max(len(self._tail) - self._half, 0)
 
     def add(self, chunk: bytes) -> None:
         """Append `chunk`."""
@@ -51,7 +59,7 @@ class Kept:
     def _cut(self) -> None:
         excess = max(len(self._tail) - self._half, 0)
         del self._tail[:excess]
-        self.left_out += excess
+        self._cut_off += excess
 
     def data(self) -> bytes:
         """Return what was kept, with a note where bytes were left out."""
@@ -111,17 +119,17 @@ def start(transport: paramiko.Transport, line: str, timeout: float) -> paramiko.
     """Start `line` on the host and return its channel.
 
     Raises:
-        paramiko.SSHException, EOFError, OSError: the connection or the request failed.
+        DISCONNECTED: the connection or the request failed.
     """
     channel = transport.open_session(timeout=timeout)
     # exec_command waits for its reply without a limit of its own
-    watchdog = threading.Timer(timeout, channel.close)
+    watchdog = threading.Timer(timeout, close, [channel])
     watchdog.daemon = True
     watchdog.start()
     try:
         channel.exec_command(line)
     except BaseException:
-        channel.close()
+        close(channel)
         raise
     finally:
         watchdog.cancel()
@@ -145,7 +153,7 @@ def finish(
     deadline = began + timeout + KILL_AFTER + ANSWER_GRACE
     stdout, stderr = Kept(), Kept()
     out_lines, err_lines = (_Lines(on_line), _Lines(on_line)) if on_line else (None, None)
-    with contextlib.closing(channel), _feeding(channel, stdin):
+    with closing(channel), _feeding(channel, stdin):
         for is_stderr, chunk in _chunks(channel, deadline):
             (stderr if is_stderr else stdout).add(chunk)
             lines = err_lines if is_stderr else out_lines
@@ -160,6 +168,21 @@ def finish(
 
 
 @contextlib.contextmanager
+def closing(channel: paramiko.Channel) -> Iterator[None]:
+    """Close `channel` at the end, whether or not the connection still stands."""
+    try:
+        yield
+    finally:
+        close(channel)
+
+
+def close(channel: paramiko.Channel) -> None:
+    """Close `channel`, whether or not the connection still stands."""
+    with contextlib.suppress(*DISCONNECTED):
+        channel.close()
+
+
+@contextlib.contextmanager
 def _feeding(channel: paramiko.Channel, chunks: Iterable[bytes]) -> Iterator[None]:
     """Send `chunks` and the end of stdin from a thread of its own, as the outputs must be drained."""
     failure: list[Exception] = []
@@ -171,9 +194,9 @@ def _feeding(channel: paramiko.Channel, chunks: Iterable[bytes]) -> Iterator[Non
                     return
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
             failure.append(error)
-            channel.close()
+            close(channel)
         else:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*DISCONNECTED):
                 channel.shutdown_write()
 
     threading.Thread(target=feed, daemon=True, name="ssh-stdin").start()
@@ -188,7 +211,7 @@ def _sent(channel: paramiko.Channel, chunk: bytes) -> bool:
     """Send `chunk`; False when the command ended without reading it, which its exit status tells."""
     try:
         channel.sendall(chunk)
-    except OSError:
+    except DISCONNECTED:
         return False
     return True
 

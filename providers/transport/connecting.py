@@ -16,6 +16,7 @@ import paramiko
 from providers.transport.endpoint import HOST_KEY_TYPES, Endpoint, fingerprint
 from providers.transport.errors import AuthError, ConnectError, HostKeyMismatch, TransportError
 from providers.transport.handshake import exchange_keys
+from providers.transport.identity import load_identity
 from providers.transport.session import Session
 
 SESSIONS_PER_HOST = 6
@@ -202,7 +203,7 @@ def _first_that_answers(addresses: Sequence[_AddressInfo], deadline: float) -> s
 def _login_keys(endpoint: Endpoint) -> Iterator[Sequence[paramiko.PKey]]:
     """Give the private keys to try: the identity file's one, or those of the SSH agent."""
     if endpoint.identity_file is not None:
-        yield [_load_identity(endpoint, Path(endpoint.identity_file).expanduser())]
+        yield [load_identity(endpoint, Path(endpoint.identity_file).expanduser())]
         return
     asked = f"{endpoint.place}: log in with a key of the SSH agent (no identity_file is given)"
     remedy = "start one and load a key (`eval $(ssh-agent); ssh-add`), or name an identity_file"
@@ -219,29 +220,6 @@ def _login_keys(endpoint: Endpoint) -> Iterator[Sequence[paramiko.PKey]]:
         yield keys
     finally:
         agent.close()
-
-
-def _load_identity(endpoint: Endpoint, path: Path) -> paramiko.PKey:
-    asked = f"{endpoint.place}: log in with the private key {path}"
-    try:
-        return paramiko.PKey.from_path(path)
-    except FileNotFoundError as error:
-        raise AuthError(asked, "no such file", "correct identity_file, or leave it out: SSH agent") from error
-    except OSError as error:
-        raise AuthError(asked, error.strerror or "unreadable", "make the file readable for you") from error
-    except (paramiko.PasswordRequiredException, TypeError) as error:
-        raise AuthError(
-            asked,
-            "the key is protected by a passphrase, which cannot be asked for here",
-            f"load it into the SSH agent (`ssh-add {path}`) and leave identity_file out",
-        ) from error
-    except (paramiko.SSHException, paramiko.pkey.UnknownKeyType, ValueError) as error:
-        # the library's own text is left out: it could quote the file
-        raise AuthError(
-            asked,
-            f"not a private key that can be used ({type(error).__name__})",
-            "name the private key, not its .pub; make a new one with `ssh-keygen -t ed25519`",
-        ) from error
 
 
 def _authenticate(

@@ -215,7 +215,7 @@ class Session:
         path = f"{LOCK_FOLDER}/kvm-lab-{name}.lock"
         argv = _script("hold-lock.sh", path, _whoami(), str(int(timeout)), str(LOCK_IDLE))
         channel = self._start(argv, asked, env=None, timeout=None)
-        with contextlib.closing(channel):
+        with command.closing(channel):
             self._await_lock(channel, asked, timeout)
             lost = threading.Event()
             stop = threading.Event()
@@ -253,7 +253,7 @@ class Session:
         channel = self._open_channel(address, port, timeout)
         try:
             transport, key = exchange_keys(channel, HOST_KEY_TYPES, deadline)
-        except (paramiko.SSHException, EOFError, OSError) as error:
+        except command.DISCONNECTED as error:
             raise ConnectError(
                 f"{self.endpoint.host}: see the SSH host key of {address} port {port}",
                 str(error) or type(error).__name__,
@@ -267,7 +267,7 @@ class Session:
             return self._transport.open_channel(
                 "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=timeout
             )
-        except (paramiko.SSHException, EOFError, OSError) as error:
+        except command.DISCONNECTED as error:
             raise ConnectError(
                 f"{self.endpoint.host}: open a TCP connection from there to {address} port {port}",
                 str(error) or type(error).__name__,
@@ -289,7 +289,7 @@ class Session:
         line = command.command_line(argv, sudo=sudo, env=env or {}, timeout=timeout)
         try:
             return command.start(self._transport, line, START_TIMEOUT)
-        except (paramiko.SSHException, EOFError, OSError) as error:
+        except command.DISCONNECTED as error:
             raise TransportError(
                 asked,
                 f"the command could not be started: {error or type(error).__name__}",
@@ -364,7 +364,7 @@ class Session:
         while not said.endswith(b"locked\n"):
             try:
                 chunk = channel.recv(4096)
-            except TimeoutError:
+            except command.DISCONNECTED:
                 chunk = b""
             if not chunk:
                 break
@@ -408,7 +408,7 @@ def _beat(channel: paramiko.Channel, stop: threading.Event, lost: threading.Even
     while not stop.wait(LOCK_HEARTBEAT):
         try:
             channel.sendall(b".")
-        except OSError:
+        except command.DISCONNECTED:
             lost.set()
             return
 
@@ -416,7 +416,7 @@ def _beat(channel: paramiko.Channel, stop: threading.Event, lost: threading.Even
 def _release(channel: paramiko.Channel) -> bool:
     """Free the lock and return whether it was held until now."""
     held = not (channel.closed or channel.exit_status_ready())
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*command.DISCONNECTED):
         channel.shutdown_write()
         # wait: who takes the lock next must find this one's work done and its name gone
         channel.status_event.wait(START_TIMEOUT)

@@ -3,6 +3,8 @@
 # A reader sees the old file or the new one; a cut connection leaves the old one.
 set -eu
 umask 077
+# nobody may read a complaint any more; dying of that would leave the temporary file
+trap '' PIPE
 
 folder=$(dirname -- "$1")
 # the leading dot keeps it out of interfaces.d, cron.d and their like
