@@ -69,16 +69,11 @@ STP_LEAST_DELAY = 2  # seconds; br_private.h, BR_MIN_FORWARD_DELAY: the kernel r
 
 
 @dataclass(frozen=True)
-class KnownHosts:
-    """A known_hosts file: its path as written, and the keys in it for one host."""
-
-    path: str
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class KeyFile:
-    """A file of public keys: its path as written, and the keys in it."""
+    """A file of public keys: its path as written, and the keys in it that count here.
+
+    `keys` is empty when local files were not to be read.
+    """
 
     path: str
     keys: tuple[str, ...]
@@ -95,9 +90,6 @@ class ChecksumFile:
     checksum: Checksum | None
 
 
-FilePath = WithJsonSchema({"type": "string"})
-
-
 def _key_file(value: object, info: ValidationInfo) -> KeyFile:
     path = local_path(value)
     content = Files.of(info).text(path)
@@ -105,15 +97,17 @@ def _key_file(value: object, info: ValidationInfo) -> KeyFile:
 
 
 def _login_key(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a public key as text")  # noqa: TRY004 - pydantic collects ValueErrors only
-    return sshkeys.public_key(value, sshkeys.LOGIN_KEY_TYPES)
+    return sshkeys.public_key(text(value, "a public key"), sshkeys.LOGIN_KEY_TYPES)
 
 
 def _host_key(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a host's public key as text")  # noqa: TRY004 - pydantic collects ValueErrors only
-    return sshkeys.public_key(value, sshkeys.HOST_KEY_TYPES)
+    return sshkeys.public_key(text(value, "a host's public key"), sshkeys.HOST_KEY_TYPES)
+
+
+TEXT = WithJsonSchema({"type": "string"})
+LoginKey = Annotated[str, BeforeValidator(_login_key), TEXT]
+LoginKeyFile = Annotated[KeyFile, BeforeValidator(_key_file), TEXT]
+HostKey = Annotated[str, BeforeValidator(_host_key), TEXT]
 
 
 class Section(BaseModel):
@@ -139,7 +133,7 @@ class Image(Section):
     """Where each host that needs it downloads it; or else `path`."""
     format: Literal["qcow2", "raw"] = "qcow2"
     """The image's format: qcow2 or raw."""
-    checksum_file: Annotated[ChecksumFile | None, FilePath] = None
+    checksum_file: Annotated[ChecksumFile | None, TEXT] = None
     """A local SHA256SUMS or SHA512SUMS file with a line for the image's file name."""
     sha256: Annotated[str | None, Field(pattern="^[0-9A-Fa-f]{64}$")] = None
     """The image's sha256, 64 hexadecimal digits."""
@@ -263,9 +257,9 @@ class Guest(Section):
     """Addresses of its name servers."""
     user: UserName = "student"
     """The user that logs in; may become root by sudo."""
-    ssh_key_files: tuple[Annotated[KeyFile, BeforeValidator(_key_file), FilePath], ...] = ()
+    ssh_key_files: tuple[LoginKeyFile, ...] = ()
     """Files with public keys that may log in."""
-    ssh_keys: tuple[Annotated[str, BeforeValidator(_login_key), WithJsonSchema({"type": "string"})], ...] = ()
+    ssh_keys: tuple[LoginKey, ...] = ()
     """Public keys that may log in, "ssh-ed25519 AAAA… comment"."""
     generation: Annotated[int, *number(1, 999_999, "number of its disk")] = 1
     """Raise it to give the guest a new, empty disk: the old one is deleted."""
@@ -303,9 +297,9 @@ class Host(Section):
     """The user to log in as; another than root needs sudo without a password."""
     identity_file: LocalPath | None = None
     """The private key's file; left out, the SSH agent is asked."""
-    known_hosts: Annotated[KnownHosts | None, FilePath] = None
+    known_hosts: Annotated[KeyFile | None, TEXT] = None
     """A known_hosts file with the host's key; or else `host_keys`."""
-    host_keys: tuple[Annotated[str, BeforeValidator(_host_key), WithJsonSchema({"type": "string"})], ...] = ()
+    host_keys: tuple[HostKey, ...] = ()
     """The host's public keys, "ssh-ed25519 AAAA…"; or else `known_hosts`."""
     migration: Switch = False
     """Whether guests may move to and from this host while they run."""
@@ -351,12 +345,12 @@ class Host(Section):
         path = local_path(value)
         content = Files.of(info).text(path)
         if content is None or not {"name", "address", "port"} <= info.data.keys():
-            return KnownHosts(path, ())
+            return KeyFile(path, ())
         name, address, port = (info.data[key] for key in ("name", "address", "port"))
         keys = sshkeys.pinned_keys(sshkeys.parse_known_hosts(content), address, port, name)
         if not keys:
             raise ValueError(f"a known_hosts file with a key of {address} port {port}, and not revoked")
-        return KnownHosts(path, keys)
+        return KeyFile(path, keys)
 
 
 class Lab(Section):
@@ -378,10 +372,6 @@ class Lab(Section):
     def guests(self) -> Iterator[tuple[Host, Guest]]:
         """Yield every guest with its host, in the stack file's order."""
         return ((host, guest) for host in self.hosts for guest in host.guests)
-
-    def image(self, name: str) -> Image:
-        """Return the image called `name`, which a guest asks for."""
-        return next(image for image in self.images if image.name == name)
 
     @classmethod
     def from_mapping(

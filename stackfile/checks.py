@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Section:
+class Written:
     """A mapping of the file, with its location."""
 
     location: Location
@@ -45,11 +45,11 @@ class Section:
         except (KeyError, ValueError):
             return
 
-    def list(self, option: str) -> builtins.list[Section]:
+    def list(self, option: str) -> builtins.list[Written]:
         """Return the mappings in the list called `option`."""
         value = self.options.get(option)
         return [
-            Section((*self.location, option, index), element)
+            Written((*self.location, option, index), element)
             for index, element in enumerate(value if isinstance(value, list | tuple) else ())
             if isinstance(element, Mapping)
         ]
@@ -88,7 +88,7 @@ def whole_stack(
 
     `hidden` are its secret options; `mac_of` gives the MAC address of the guest with a name.
     """
-    top = Section((), written)
+    top = Written((), written)
     hosts = top.list("hosts")
     guests = [guest for host in hosts for guest in host.list("guests")]
     found = [
@@ -127,7 +127,7 @@ def _in_words(found: Found, written: object, hidden: Collection[str]) -> tuple[L
 
 
 def _all(
-    sections: Iterable[Section], option: str, reader: Callable[[object], Parsed]
+    sections: Iterable[Written], option: str, reader: Callable[[object], Parsed]
 ) -> list[tuple[Location, Parsed]]:
     return [pair for section in sections for pair in section.read(option, reader)]
 
@@ -141,7 +141,7 @@ def _twice(placed: Iterable[tuple[Location, object]], what: str) -> Iterator[Fou
         first.setdefault(value, location)
 
 
-def _servers(hosts: Iterable[Section]) -> Iterator[tuple[Location, str]]:
+def _servers(hosts: Iterable[Written]) -> Iterator[tuple[Location, str]]:
     read_port = values.whole(1, 65535, "")
     for host in hosts:
         for location, address in host.read("address", values.host_address):
@@ -150,7 +150,7 @@ def _servers(hosts: Iterable[Section]) -> Iterator[tuple[Location, str]]:
                 yield location, f"{address} port {ports[0] if ports else SSH_PORT}"
 
 
-def _guests(hosts: list[Section], guests: list[Section], mac_of: Callable[[str], str]) -> Iterator[Found]:
+def _guests(hosts: list[Written], guests: list[Written], mac_of: Callable[[str], str]) -> Iterator[Found]:
     """Yield the mistakes between guests, and between guests and the addresses of others."""
     names = _all(guests, "name", values.host_label)
     yield from _twice(names, "a guest name")
@@ -170,7 +170,7 @@ def _guests(hosts: list[Section], guests: list[Section], mac_of: Callable[[str],
             )
 
 
-def _choices(images: list[Section], hosts: list[Section], guests: list[Section]) -> Iterator[Found]:
+def _choices(images: list[Written], hosts: list[Written], guests: list[Written]) -> Iterator[Found]:
     """Yield a mistake for each section that has none, or more than one, of options that stand for another."""
     yield from _one_of(images, ("path", "url"), "exactly one of path (a local file) and url")
     yield from _one_of(images, CHECKSUMS, "exactly one of sha256, sha512 and checksum_file")
@@ -181,7 +181,7 @@ def _choices(images: list[Section], hosts: list[Section], guests: list[Section])
             yield Found(location, "a key here or in ssh_key_files (there is no password login)", "none")
 
 
-def _one_of(sections: Iterable[Section], options: tuple[str, ...], expected: str) -> Iterator[Found]:
+def _one_of(sections: Iterable[Written], options: tuple[str, ...], expected: str) -> Iterator[Found]:
     for section in sections:
         given = [option for option in options if section.options.get(option) not in (None, [])]
         if len(given) != 1:
@@ -189,7 +189,7 @@ def _one_of(sections: Iterable[Section], options: tuple[str, ...], expected: str
             yield Found(location, expected, " and ".join(given) or "none")
 
 
-def _unknown_images(top: Section, guests: Iterable[Section]) -> Iterator[Found]:
+def _unknown_images(top: Written, guests: Iterable[Written]) -> Iterator[Found]:
     names = [name for _, name in _all(top.list("images"), "name", values.host_label)]
     known = list(dict.fromkeys(names))
     for location, name in _all(guests, "image", values.host_label):
@@ -200,19 +200,19 @@ def _unknown_images(top: Section, guests: Iterable[Section]) -> Iterator[Found]:
             yield Found(location, choice, name + near(name, known))
 
 
-def _broken_rules(hosts: Iterable[Section]) -> Iterator[Found]:
+def _broken_rules(hosts: Iterable[Written]) -> Iterator[Found]:
     """Yield what the policy pack's rules refuse; an option left out has its default."""
     for host in hosts:
         for violation in [*_bridge_violations(host), *_package_violations(host)]:
             location = (*host.location, *_parts(violation.option))
-            yield Found(location, f"{violation.wanted} ({violation.why})", violation.seen)
+            yield Found(location, f"{violation.wanted}, because {violation.why}", violation.seen)
 
 
-def _bridge_violations(host: Section) -> list[Violation]:
+def _bridge_violations(host: Written) -> list[Violation]:
     bridge = host.options.get("bridge")
     if not isinstance(bridge, Mapping):
         return []
-    options = Section((), {"stp": False, "forward_delay": 0, **bridge})
+    options = Written((), {"stp": False, "forward_delay": 0, **bridge})
     migrating = [on for _, on in host.read("migration", values.switch)]
     readers: dict[str, Callable[[object], object]] = {
         "stp": values.switch,
@@ -226,7 +226,7 @@ def _bridge_violations(host: Section) -> list[Violation]:
     return [finding for finding in findings if isinstance(finding, Violation)]
 
 
-def _package_violations(host: Section) -> list[Violation]:
+def _package_violations(host: Written) -> list[Violation]:
     findings = desktop.judge_packages("", host.options.get("packages"))
     return [finding for finding in findings if isinstance(finding, Violation)]
 

@@ -72,8 +72,8 @@ def matching(pattern: str, expected: str) -> Callable[[object], str]:
 
 def host_label(value: object) -> str:
     """Return one label of a host name, RFC 1123; small letters, as libvirt and known_hosts compare bytes."""
-    expected = "a host name: 1 to 63 small letters, digits and inner hyphens"
-    if not LABEL.fullmatch(text(value, expected)):
+    expected = "a host name: 1 to 63 small letters, digits and inner hyphens, and not localhost"
+    if value == "localhost" or not LABEL.fullmatch(text(value, expected)):
         raise ValueError(expected)
     return str(value)
 
@@ -111,7 +111,7 @@ def ip(value: object) -> IPAddress:
     except ValueError:
         raise ValueError(expected) from None
     if not _is_one_machine(address):
-        raise ValueError(expected + ", of one machine (not multicast, loopback or 0.0.0.0)")
+        raise ValueError(expected + ", of one machine (not multicast, loopback, 0.0.0.0 or with %)")
     return address
 
 
@@ -126,7 +126,7 @@ def guest_interface(value: object) -> IPInterface:
     if not slash or not prefix.isdecimal():
         raise ValueError(expected)
     if not _is_one_machine(interface.ip):
-        raise ValueError(expected + ", of one machine (not multicast, loopback or 0.0.0.0)")
+        raise ValueError(expected + ", of one machine (not multicast, loopback, 0.0.0.0 or with %)")
     network = interface.network
     wide = network.prefixlen < network.max_prefixlen - 1
     if wide and interface.ip == network.network_address:
@@ -184,9 +184,15 @@ def local_path(value: object) -> str:
 
 
 def _is_one_machine(address: IPAddress) -> bool:
-    limited_broadcast = IPv4Address("255.255.255.255")
+    scoped = (
+        isinstance(address, IPv6Address) and address.scope_id is not None
+    )  # fe80::1%eth0 is one machine's view
     return not (
-        address.is_multicast or address.is_loopback or address.is_unspecified or address == limited_broadcast
+        scoped
+        or address.is_multicast
+        or address.is_loopback
+        or address.is_unspecified
+        or address == IPv4Address("255.255.255.255")
     )
 
 

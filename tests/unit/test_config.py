@@ -111,7 +111,7 @@ def test_a_sound_stack() -> None:
         "host_keys": (KEY,),
     }
     assert lab.hosts[0].guests[0].authorized_keys == (KEY,)
-    checksum = lab.image("debian-12").checksum
+    checksum = lab.images[0].checksum
     assert (checksum.algorithm, checksum.digest) == ("sha256", DIGEST)
 
 
@@ -154,6 +154,7 @@ def test_other_ways_to_write_a_value(path: str, written: object, read: object) -
     [
         ("hosts.0.name", "g1_s1", "a host name", "g1_s1"),
         ("hosts.0.name", "-g1", "a host name", "-g1"),
+        ("hosts.0.name", "localhost", "not localhost", "localhost"),
         ("hosts.0.name", "g" * 64, "a host name", "g" * 64),
         ("hosts.0.name", True, "write it in quotes", "true"),
         ("hosts.0.name", "g1s1\n", "a host name", "g1s1\\n"),
@@ -199,6 +200,7 @@ def test_other_ways_to_write_a_value(path: str, written: object, read: object) -
         ),
         ("hosts.0.guests.0.address", "198.51.100.0/24", "the address of the network", "198.51.100.0/24"),
         ("hosts.0.guests.0.address", "198.51.100.255/24", "the broadcast address", "198.51.100.255/24"),
+        ("hosts.0.guests.0.address", "fe80::1%eth0/64", "of one machine", "fe80::1%eth0/64"),
         ("hosts.0.guests.0.address", "224.0.0.1/24", "of one machine", "224.0.0.1/24"),
         (
             "hosts.0.guests.0.address",
@@ -323,7 +325,9 @@ def test_the_rules_of_the_policy_pack_hold_here_too() -> None:
         )
     )
     assert found["hosts[0].bridge.stp"][1] == "true"
-    assert found["hosts[0].bridge.stp"][0].startswith("false with migration on (a migrated guest's new port")
+    assert found["hosts[0].bridge.stp"][0].startswith(
+        "false with migration on, because a migrated guest's new port"
+    )
     assert found["hosts[0].bridge.forward_delay"][1] == "15"
     assert found["hosts[1].packages[1]"][1] == "gdm3"
     assert len(found) == 3
