@@ -64,6 +64,7 @@ __all__ = [
 ]
 
 NAMESPACE = "kvm-lab"
+PROOF_TIME = 10  # seconds that a change of the network needs to be proved once traffic passes
 MAC_PREFIX = "52:54:00"  # locally administered, the one QEMU and libvirt use
 STP_LEAST_DELAY = 2  # seconds; br_private.h, BR_MIN_FORWARD_DELAY: the kernel refuses less while STP is on
 
@@ -229,6 +230,16 @@ class Bridge(Section):
         if info.data.get("stp") and delay < STP_LEAST_DELAY:
             raise ValueError(f"{STP_LEAST_DELAY} to 30 seconds while stp is on (the kernel refuses less)")
         return delay
+
+    @field_validator("rollback_timeout", mode="after")
+    @classmethod
+    def _provable(cls, timeout: int, info: ValidationInfo) -> int:
+        blocked = 2 * info.data.get("forward_delay", 0) if info.data.get("stp") else 0
+        if blocked and timeout < blocked + PROOF_TIME:
+            raise ValueError(
+                f"at least {blocked + PROOF_TIME} seconds (stp on: nothing passes for twice the forward delay)"
+            )
+        return timeout
 
     @field_validator("dns_search", mode="after")
     @classmethod

@@ -20,7 +20,7 @@ IPInterface = IPv4Interface | IPv6Interface
 SWITCH_WORDS = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 DOMAIN_LENGTH = 253  # RFC 1035, without the final dot
-INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")  # IFNAMSIZ is 16, with the final NUL
+INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # IFNAMSIZ is 16, with the final NUL
 PROC_NAMES = ("all", "default")  # folders of /proc/sys/net/ipv4/conf: the kernel refuses them as names
 PREFIX_WITHOUT_BROADCAST = 31  # RFC 3021: both addresses of an IPv4 /31 are hosts
 
@@ -110,8 +110,8 @@ def ip(value: object) -> IPAddress:
         address = ip_address(text(value, expected))
     except ValueError:
         raise ValueError(expected) from None
-    if not _is_one_machine(address):
-        raise ValueError(expected + ", of one machine (not multicast, loopback, 0.0.0.0 or with %)")
+    if not _is_one_machine(address) or "%" in str(value):
+        raise ValueError(expected + ", of one machine (not multicast, loopback or 0.0.0.0)")
     return address
 
 
@@ -123,10 +123,10 @@ def guest_interface(value: object) -> IPInterface:
         interface = ip_interface(str(value))
     except ValueError:
         raise ValueError(expected) from None
-    if not slash or not prefix.isdecimal():
+    if not slash or not prefix.isdecimal() or "%" in str(value):  # %eth0: one machine's view of a network
         raise ValueError(expected)
     if not _is_one_machine(interface.ip):
-        raise ValueError(expected + ", of one machine (not multicast, loopback, 0.0.0.0 or with %)")
+        raise ValueError(expected + ", of one machine (not multicast, loopback or 0.0.0.0)")
     network = interface.network
     wide = network.prefixlen < network.max_prefixlen - 1
     if wide and interface.ip == network.network_address:
@@ -140,7 +140,7 @@ def guest_interface(value: object) -> IPInterface:
 
 def interface_name(value: object) -> str:
     """Return a network interface's name that kernel, ifupdown and a shell's argument list all take."""
-    expected = "an interface name: 1 to 15 letters, digits, '_', '-' and '.', not '-' or '.' at its start"
+    expected = "an interface name: 1 to 15 letters, digits, '_', '-' and '.', a letter or digit first"
     if not INTERFACE.fullmatch(text(value, expected)):
         raise ValueError(expected)
     if value in PROC_NAMES or value == "lo":
@@ -184,15 +184,9 @@ def local_path(value: object) -> str:
 
 
 def _is_one_machine(address: IPAddress) -> bool:
-    scoped = (
-        isinstance(address, IPv6Address) and address.scope_id is not None
-    )  # fe80::1%eth0 is one machine's view
+    limited_broadcast = IPv4Address("255.255.255.255")
     return not (
-        scoped
-        or address.is_multicast
-        or address.is_loopback
-        or address.is_unspecified
-        or address == IPv4Address("255.255.255.255")
+        address.is_multicast or address.is_loopback or address.is_unspecified or address == limited_broadcast
     )
 
 

@@ -200,7 +200,7 @@ def test_other_ways_to_write_a_value(path: str, written: object, read: object) -
         ),
         ("hosts.0.guests.0.address", "198.51.100.0/24", "the address of the network", "198.51.100.0/24"),
         ("hosts.0.guests.0.address", "198.51.100.255/24", "the broadcast address", "198.51.100.255/24"),
-        ("hosts.0.guests.0.address", "fe80::1%eth0/64", "of one machine", "fe80::1%eth0/64"),
+        ("hosts.0.guests.0.address", "fe80::1%eth0/64", "with its prefix length", "fe80::1%eth0/64"),
         ("hosts.0.guests.0.address", "224.0.0.1/24", "of one machine", "224.0.0.1/24"),
         (
             "hosts.0.guests.0.address",
@@ -224,6 +224,7 @@ def test_other_ways_to_write_a_value(path: str, written: object, read: object) -
             "198.51.100.22",
         ),
         ("hosts.1.guests.0.gateway", "198.51.100.255", "the broadcast address", "198.51.100.255"),
+        ("hosts.1.guests.0.gateway", "fe80::1%eth0", "an IP address", "fe80::1%eth0"),
         ("hosts.0.guests.0.dns", ["198.51.100.1", "ns1"], None, None),  # at dns[1], see below
         ("hosts.0.guests.0.vcpus", 256, "from 1 to 255", "256"),
         ("hosts.0.guests.0.memory_mib", 127, "from 128", "127"),
@@ -259,6 +260,14 @@ def test_wrong_values(path: str, wrong: object, expected: str | None, seen: str 
     else:
         assert expected in found[place][0]
         assert seen in found[place][1]
+
+
+def test_a_change_must_be_provable_before_the_host_takes_it_back() -> None:
+    bridge = {"port": "eth0", "stp": True, "forward_delay": 26, "rollback_timeout": 61}
+    found = mistakes(changed(**{"hosts.1.bridge": bridge}))
+    assert list(found) == ["hosts[1].bridge.rollback_timeout"]
+    assert found["hosts[1].bridge.rollback_timeout"][0].startswith("at least 62 seconds")
+    assert load(changed(**{"hosts.1.bridge": {**bridge, "rollback_timeout": 62}}))
 
 
 def test_elements_of_lists_have_their_index() -> None:
@@ -325,9 +334,7 @@ def test_the_rules_of_the_policy_pack_hold_here_too() -> None:
         )
     )
     assert found["hosts[0].bridge.stp"][1] == "true"
-    assert found["hosts[0].bridge.stp"][0].startswith(
-        "false with migration on, because a migrated guest's new port"
-    )
+    assert found["hosts[0].bridge.stp"][0].startswith("false with migration on, because a migrated guest")
     assert found["hosts[0].bridge.forward_delay"][1] == "15"
     assert found["hosts[1].packages[1]"][1] == "gdm3"
     assert len(found) == 3
