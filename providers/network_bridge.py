@@ -1,0 +1,393 @@
+"""kvm:NetworkBridge - one bridge of a host on one of its ports, in interfaces(5) files and in the kernel.
+
+The port's addresses move to the bridge. Every change is a transaction that the host undoes by itself unless
+it is confirmed over a new connection: see host_network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import pulumi
+from pulumi.dynamic import DiffResult
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from providers import host_network, records
+from providers.base import HostInputs, HostProvider, HostResource
+from providers.errors import LabError
+from providers.host_network import Request
+from providers.state import bridge, interfaces
+from providers.state.bridge import Goal, Plan, Refusal
+from providers.state.interfaces import BridgeSpec, Change, InterfacesError, Tree
+from providers.state.network import HostNetwork
+from providers.state.record import Record
+from providers.transport import Session, connect
+
+KIND = "bridge"
+OPTIONS = ("port", "stp", "forward_delay", "max_wait", "dns_search", "ipv6_auto")
+"""The inputs on which all stacks that claim a bridge must agree."""
+STP_DELAYS = range(2, 31)
+"""Forward delays that the kernel takes with STP on, in seconds."""
+_PROOF_TIME = 10
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+_DOMAIN = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
+
+
+class NetworkBridgeInputs(HostInputs):
+    """A bridge; see bridge-utils-interfaces(5) for its options."""
+
+    name: str
+    port: str
+    stp: bool = False
+    forward_delay: int = Field(default=0, ge=0, le=30)
+    """Seconds a new port waits before it passes traffic."""
+    max_wait: int = Field(default=0, ge=0, le=600)
+    """Seconds ifup waits for the ports."""
+    dns_search: tuple[str, ...] = ()
+    ipv6_auto: bool = True
+    """Whether the bridge takes IPv6 addresses from router advertisements."""
+    rollback_timeout: int = Field(default=60, ge=15, le=600)
+    """Seconds until the host undoes a change that was not confirmed."""
+
+    @field_validator("name", "port")
+    @classmethod
+    def _interface_name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError("expected an interface's name: 1 to 15 letters, digits, '.', '_' or '-'")
+        return value
+
+    @field_validator("dns_search")
+    @classmethod
+    def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for domain in value:
+            if not _DOMAIN.fullmatch(domain):
+                raise ValueError(f"expected a domain name, not {domain!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.name == self.port:
+            raise ValueError(f"a bridge cannot be its own port: {self.name}")
+        if self.stp and self.forward_delay not in STP_DELAYS:
+            raise ValueError(
+                f"with STP the kernel takes forward delays of 2 to 30 s only, not {self.forward_delay}"
+            )
+        # a new port listens and learns, a forward delay each, before its traffic can prove anything
+        if self.stp and self.rollback_timeout < 2 * self.forward_delay + _PROOF_TIME:
+            blocked = 2 * self.forward_delay
+            raise ValueError(
+                f"with STP and a forward delay of {self.forward_delay} s nothing passes for {blocked} s: "
+                f"rollback_timeout must be at least {blocked + _PROOF_TIME} s"
+            )
+        return self
+
+    @property
+    def asked(self) -> str:
+        """What errors say was asked for."""
+        return f"{self.endpoint.host}: put {self.port} into the bridge {self.name}"
+
+    @property
+    def options(self) -> dict[str, JsonValue]:
+        """What this stack claims."""
+        return self.model_dump(mode="json", include=set(OPTIONS))
+
+    def spec(self, hw_address: str | None = None) -> BridgeSpec:
+        """Return the bridge as interfaces(5) shall have it."""
+        return BridgeSpec(**self.options, name=self.name, hw_address=hw_address)
+
+
+class BridgeRefused(LabError):  # noqa: N818 - the name says what happened
+    """The change was not tried; all the reasons at once."""
+
+
+@dataclass(frozen=True)
+class _Host:
+    """A host as it was looked at, with what the files say."""
+
+    network: HostNetwork
+    tree: Tree
+    record: Record | None
+
+
+class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
+    """Puts a port into a bridge, and takes it out again."""
+
+    inputs_model: ClassVar[type[HostInputs]] = NetworkBridgeInputs
+    replace_on: ClassVar[frozenset[str]] = frozenset({"name", "port", "stack"})
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """See HostProvider; a port that a refresh saw in another state is mended, not replaced."""
+        result = super().diff(_id, _olds, _news)
+        if not _NAME.fullmatch(str(_olds.get("port"))):
+            result.replaces = [name for name in result.replaces or [] if name != "port"]
+        return result
+
+    def create_thing(self, inputs: NetworkBridgeInputs) -> tuple[str, dict[str, Any]]:
+        """Make the bridge, or adopt the one that is there; claim it."""
+        return f"{inputs.endpoint.host}/{inputs.name}", self._converge(inputs)
+
+    def update_thing(self, olds: NetworkBridgeInputs, news: NetworkBridgeInputs) -> dict[str, Any]:  # noqa: ARG002
+        """Make files and kernel as asked, from whatever they are now."""
+        return self._converge(news)
+
+    def read_thing(self, inputs: NetworkBridgeInputs, outs: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the options as files and kernel have them; both, where they disagree."""
+        with connect(inputs.endpoint) as session:
+            host = _look(session, inputs)
+        if host.record is None or inputs.stack not in host.record.claims:
+            return None
+        claimed = _claimed(inputs, host.record)
+        found = interfaces.seen(host.tree, claimed.spec())
+        link = host.network.links.get(inputs.name)
+        if found is None and link is None:
+            return None
+        return {
+            **_drift(host.network, claimed, found),
+            **_outputs(host.network, host.record),
+            "sentences": outs.get("sentences", []),
+        }
+
+    def delete_thing(self, inputs: NetworkBridgeInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Drop the claim; after the last one the port has its stanzas again, what was adopted its options."""
+        say = self._sayer(inputs)
+        host_network.wait_for_place(inputs.endpoint, inputs.stack, inputs.rollback_timeout, say)
+        with connect(inputs.endpoint) as session, session.lock(KIND, timeout=_lock_timeout(inputs)):
+            record = records.load(session, KIND, inputs.name)
+            if record is None or inputs.stack not in record.claims:
+                return
+            rest = record.released(inputs.stack)
+            if rest is not None:
+                records.save(session, rest)
+                say(f"{inputs.name} stays: {', '.join(rest.claims)} claims it too")
+                return
+            self._undo(session, _claimed(inputs, record), record, say)
+        with connect(inputs.endpoint) as session:
+            host_network.forget(session)
+            records.erase(session, KIND, inputs.name)
+
+    def _converge(self, inputs: NetworkBridgeInputs) -> dict[str, Any]:
+        say = self._sayer(inputs)
+        host_network.wait_for_place(inputs.endpoint, inputs.stack, inputs.rollback_timeout, say)
+        with connect(inputs.endpoint) as session, session.lock(KIND, timeout=_lock_timeout(inputs)):
+            host = _look(session, inputs, probe=True)
+            _refuse_other_claims(inputs, host.record)
+            plan, goal, record = _plan(inputs, host)
+            if plan.kind == "none":
+                say(f"{inputs.name} is as asked already")
+                if record != host.record:
+                    records.save(session, record)
+                return {**_outputs(host.network, record), "sentences": []}
+            after = host_network.change(session, _request(inputs, host, plan, goal, record=record), say)
+            return {**_outputs(after, record), "sentences": list(plan.sentences)}
+
+    def _undo(
+        self, session: Session, inputs: NetworkBridgeInputs, record: Record, say: Callable[[str], None]
+    ) -> None:
+        host = _look(session, inputs, probe=True)
+        original = record.facts.get("original")
+        if not isinstance(original, dict) or not original:
+            return
+        change = interfaces.give_back(host.tree, original)
+        after = {**host.tree, **change.files}
+        left = interfaces.seen(after, inputs.spec())
+        if left is not None:
+            plan = bridge.plan(host.network, left, host.tree, change, interfaces.seen(host.tree, left))
+            goal = bridge.goal_of(host.network, left, change)
+        else:
+            _refuse_guests(_asked_back(inputs), host.network)
+            plan = bridge.plan_give_back(host.network, host.tree, change)
+            goal = bridge.goal_of_give_back(host.network)
+        if plan.kind != "none":
+            host_network.change(session, _request(inputs, host, plan, goal, record=None), say)
+
+    def _sayer(self, inputs: NetworkBridgeInputs) -> Callable[[str], None]:
+        return lambda text: self.progress(inputs, text)
+
+
+class NetworkBridge(HostResource, module="kvm", name="NetworkBridge"):
+    """A bridge of a host, declared; see NetworkBridgeInputs.
+
+    Further outputs: `hw_address`, `addresses`, `adopted`, `ports`, `sentences` (the last change in words).
+    """
+
+    hw_address: pulumi.Output[str]
+    addresses: pulumi.Output[list[str]]
+    adopted: pulumi.Output[bool]
+    ports: pulumi.Output[list[str]]
+    sentences: pulumi.Output[list[str]]
+
+    def __init__(
+        self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(
+            NetworkBridgeProvider(),
+            name,
+            props,
+            outputs=("hw_address", "addresses", "adopted", "ports", "sentences"),
+            opts=opts,
+        )
+
+
+def _lock_timeout(inputs: NetworkBridgeInputs) -> float:
+    """Another client on the same host may be in the middle of its own change."""
+    return inputs.rollback_timeout + 60.0
+
+
+def _look(session: Session, inputs: NetworkBridgeInputs, *, probe: bool = False) -> _Host:
+    network = host_network.observe(session, inputs.name, inputs.port, probe=probe)
+    tree = host_network.read_files(session, network)
+    return _Host(network, tree, records.load(session, KIND, inputs.name))
+
+
+def _claimed(inputs: NetworkBridgeInputs, record: Record) -> NetworkBridgeInputs:
+    """Return the inputs as they were claimed: those of the state may be what a refresh has seen."""
+    claim = record.claims.get(inputs.stack)
+    options = claim if isinstance(claim, dict) else {}
+    kept = {name: value for name, value in inputs if name not in options}
+    return NetworkBridgeInputs.model_validate({**kept, **options})
+
+
+def _refuse_other_claims(inputs: NetworkBridgeInputs, record: Record | None) -> None:
+    if record is None:
+        return
+    differences = []
+    for stack, claim in record.claims.items():
+        if stack == inputs.stack or not isinstance(claim, dict):
+            continue
+        differences += [
+            f"{option}: {claim.get(option)!r} for stack {stack}, {wanted!r} asked here"
+            for option, wanted in inputs.options.items()
+            if claim.get(option) != wanted
+        ]
+    if differences:
+        raise BridgeRefused(
+            inputs.asked,
+            f"the bridge {inputs.name} of this host is shared, and other stacks want it otherwise\n"
+            + "\n".join(differences),
+            "agree on the options, or give this stack's bridge another name and port",
+        )
+
+
+def _plan(inputs: NetworkBridgeInputs, host: _Host) -> tuple[Plan, Goal, Record]:
+    """Return what to do, what must be seen then, and the claims then.
+
+    Raises:
+        BridgeRefused: with every reason against it.
+    """
+    reasons = bridge.refusals(host.network, inputs.spec())
+    found, change = None, Change({})
+    spec = inputs.spec()
+    try:
+        found = interfaces.seen(host.tree, spec)
+        if found is None and inputs.port in host.network.links:
+            spec = inputs.spec(host.network.links[inputs.port].hw_address)
+        change = interfaces.take_over(host.tree, spec, _original(host.record))
+    except InterfacesError as error:
+        reasons += [Refusal(str(problem), error.remedy) for problem in error.problems]
+    if reasons:
+        raise _refused(inputs.asked, reasons)
+    plan = bridge.plan(host.network, spec, host.tree, change, found)
+    reasons = bridge.takeover_refusals(host.network, plan, host.tree, change)
+    if reasons:
+        raise _refused(inputs.asked, reasons)
+    return plan, bridge.goal_of(host.network, spec, change), _record(inputs, host.record, found, change)
+
+
+def _refused(asked: str, reasons: list[Refusal]) -> BridgeRefused:
+    seen = "\n".join(dict.fromkeys(reason.seen for reason in reasons))
+    remedies = "\n".join(dict.fromkeys(reason.remedy for reason in reasons))
+    return BridgeRefused(asked, f"{seen}\nnothing was changed", remedies)
+
+
+def _original(record: Record | None) -> dict[str, JsonValue] | None:
+    original = record.facts.get("original") if record else None
+    return original if isinstance(original, dict) and original else None
+
+
+def _record(
+    inputs: NetworkBridgeInputs, record: Record | None, found: BridgeSpec | None, change: Change
+) -> Record:
+    """Return the claims with this stack's; what was there before the first of them is kept for its return."""
+    if record is None:
+        record = Record(kind=KIND, key=inputs.name, adopted=found is not None)
+    # without stanzas of the bridge an earlier original has been given back by hand
+    if change.original and (found is None or "original" not in record.facts):
+        record = record.with_facts(original=change.original)
+    return record.claimed(inputs.stack, inputs.options)
+
+
+def _request(
+    inputs: NetworkBridgeInputs, host: _Host, plan: Plan, goal: Goal, *, record: Record | None
+) -> Request:
+    asked = inputs.asked if record else _asked_back(inputs)
+    return Request(
+        asked=asked,
+        stack=inputs.stack,
+        before=host.network,
+        plan=plan,
+        goal=goal,
+        timeout=inputs.rollback_timeout,
+        record_path=records.path_of(KIND, inputs.name),
+        record=None if record is None else (record.model_dump_json(indent=2) + "\n").encode(),
+    )
+
+
+def _asked_back(inputs: NetworkBridgeInputs) -> str:
+    return f"{inputs.endpoint.host}: undo the bridge {inputs.name} on {inputs.port}"
+
+
+def _refuse_guests(asked: str, network: HostNetwork) -> None:
+    guests = bridge.foreign_members(network)
+    if guests:
+        raise BridgeRefused(
+            asked,
+            f"{', '.join(guests)} are on the bridge {network.bridge} too: they would lose the network",
+            "shut these guests down, or move them to another bridge, then run again",
+        )
+
+
+def _outputs(network: HostNetwork, record: Record) -> dict[str, Any]:
+    link = network.links.get(network.bridge)
+    return {
+        "hw_address": link.hw_address if link else "",
+        "addresses": [address.text for address in network.on(network.bridge)],
+        "adopted": record.adopted,
+        "ports": [network.port] if network.port in network.members(network.bridge) else [],
+    }
+
+
+def _drift(network: HostNetwork, inputs: NetworkBridgeInputs, found: BridgeSpec | None) -> dict[str, Any]:
+    """Return the options as seen. Where files and kernel disagree the value says both, and so differs."""
+    link = network.links.get(inputs.name)
+    port = network.links.get(inputs.port)
+    enslaved = port is not None and port.master == inputs.name
+    in_files = found.model_dump(mode="json", include=set(OPTIONS)) if found else {}
+    in_kernel = {
+        "port": inputs.port if enslaved else None,
+        "stp": link.stp if link else None,
+        "forward_delay": link.forward_delay if link else None,
+    }
+    seen = {option: in_files.get(option, "not in the files") for option in OPTIONS}
+    for option, kernel in in_kernel.items():
+        if kernel != in_files.get(option):
+            seen[option] = f"files: {_shown(in_files.get(option))}, kernel: {_shown(kernel)}"
+    if in_files.get("port") == in_kernel["port"] != inputs.port:
+        seen["port"] = f"files and kernel: {in_kernel['port']}"
+    lost = _lost_addresses(network)
+    if lost and seen["port"] == inputs.port:
+        seen["port"] = f"{inputs.port}, but {inputs.name} has not the address {', '.join(lost)}"
+    return seen
+
+
+def _lost_addresses(network: HostNetwork) -> list[str]:
+    held = {address.text for address in network.on(network.bridge)}
+    return [text for text in network.in_files[network.bridge].addresses if text not in held]
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "none"
+    return bridge.on_off(value) if isinstance(value, bool) else str(value)

@@ -1,0 +1,615 @@
+#!/bin/sh
+# One change of a host's network, that either is confirmed from outside or undoes itself.
+#
+# The client unpacks a folder beside this script's final place and runs it in this order:
+#
+#   stage    check that the files are still those that were read, keep copies, take the one place there is
+#   arm      a monotonic timer and a boot-time unit, both of which undo the change; nothing is touched before
+#   apply    the change itself, detached from the connection that asked for it
+#   confirm  asked for over a new connection once the client has seen that the host answers
+#
+# and, whoever is first: rollback (by the timer, by a failed apply, by hand), boot-restore (after a power cut).
+# status tells where it stands, forget removes what is left of finished changes.
+#
+# The folder ($here):
+#   settings    what the client asks for, as assignments
+#   manifest    a line per file: number, "yes" when it existed, path
+#   old/ new/   what the client read and what it wants, by number; kept/ is made here with owner and mode
+#   live undo   commands of a change that takes nothing down, and those that take it back
+#   record      the claims on the bridge as they are once this is confirmed; none: nobody claims it then
+#   pending     the verdict is the name of this empty file: pending, confirmed, rolling-back, rolled-back.
+#               It changes by rename, under a lock: one of confirm and rollback wins, and a full disk
+#               cannot stop it.
+#   journal     a line per phase: seconds since boot, phase
+#
+# Exit status: 0 done, 1 not done (the reason is on stderr), 3 another change is pending.
+set -u
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+LC_ALL=C
+export PATH LC_ALL
+umask 077
+
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+base=${here%/*}
+transaction=$base/transaction
+last=$base/last
+unit_folder=/etc/systemd/system
+boot_unit=kvm-lab-network-restore.service
+boot_wants=$unit_folder/sysinit.target.wants
+
+# How long one ifup or ifdown may take when nobody is left to ask; the timer bounds the whole apply anyway.
+command_limit=20
+
+# A client that has staged and not armed within this time has gone away.
+staged_limit=60
+
+# id and stack of the change; kind: activate or live; the bridge, and the hardware address to make it with;
+# seconds until the timer; interfaces to take down and to bring up, in order; every interface to compare;
+# where the record belongs.
+id='' stack='' kind='' bridge='' hardware='' timeout=60 down='' up='' names='' record=''
+
+say() { printf 'network-transaction: %s\n' "$*" >&2; }
+
+fail() {
+    say "$@"
+    exit 1
+}
+
+uptime_seconds() {
+    read -r seconds _ </proc/uptime
+    printf '%s\n' "${seconds%%.*}"
+}
+
+load_settings() {
+    # shellcheck source=/dev/null  # written by the client, quoted
+    . "$1/settings"
+}
+
+# Everything that decides about the verdict or the place runs under this lock.
+take_lock() {
+    exec 9>>"$base/lock" || fail "cannot open $base/lock"
+    flock -w "$1" 9 || fail "another step of a network change is still running"
+}
+
+drop_lock() { exec 9>&-; }
+
+verdict_of() {
+    for name in pending confirmed rolling-back rolled-back; do
+        if [ -e "$1/$name" ]; then
+            printf '%s\n' "$name"
+            return
+        fi
+    done
+}
+
+set_verdict() { # folder, from, to
+    mv "$1/$2" "$1/$3" && sync "$1"
+}
+
+set_deadline() { # seconds from now
+    printf '%s %s\n' "$(cat /proc/sys/kernel/random/boot_id)" "$(($(uptime_seconds) + $1))" >"$here/deadline" &&
+        sync "$here/deadline"
+}
+
+seconds_left() {
+    read -r boot deadline 2>/dev/null <"$here/deadline" || boot=''
+    if [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then
+        printf '%s\n' "$((deadline - $(uptime_seconds)))"
+    else
+        printf '%s\n' -1000
+    fi
+}
+
+phase_of() { tail -n 1 "$1/journal" 2>/dev/null | cut -d ' ' -f 2; }
+
+enter_phase() {
+    printf '%s %s\n' "$(uptime_seconds)" "$1" >>"$here/journal" && sync "$here/journal"
+}
+
+note_reason() {
+    [ -s "$here/reason" ] || printf '%s\n' "$1" >"$here/reason" 2>/dev/null || true
+}
+
+# --- files -----------------------------------------------------------------------------------------------
+
+# Calls "$1 number existed path" for every file of the change; stops at the first that fails.
+each_file() {
+    while read -r number existed path; do
+        "$1" "$number" "$existed" "$path" </dev/null || return 1
+    done <"$here/manifest"
+}
+
+beside() { # path, suffix: a name that no source pattern of interfaces(5) matches
+    printf '%s/.kvm-lab-%s.%s\n' "${1%/*}" "${1##*/}" "$2"
+}
+
+unchanged() { # number, existed, path
+    if [ "$2" = yes ]; then
+        cmp -s "$here/old/$1" "$3" || { say "$3 has changed since it was read"; return 1; }
+    else
+        [ ! -e "$3" ] || { say "$3 has appeared since the host was read"; return 1; }
+    fi
+}
+
+keep_file() { # number, existed, path
+    [ "$2" = no ] || { cp -a "$3" "$here/kept/$1" && sync "$here/kept/$1"; }
+}
+
+place_beside() { # number, existed, path: the old file again, so that a full disk cannot stop its return
+    new=$(beside "$3" new)
+    if [ "$2" = yes ]; then
+        old=$(beside "$3" old)
+        cp -a "$3" "$old" && cp -a "$3" "$new" && sync "$old" || return 1
+    else
+        : >"$new" && chmod 0644 "$new" || return 1
+    fi
+    cat "$here/new/$1" >"$new" && sync "$new" && sync "${3%/*}"
+}
+
+swap_in() { # number, existed, path
+    mv -f "$(beside "$3" new)" "$3" && sync "${3%/*}"
+}
+
+swap_back() { # number, existed, path
+    old=$(beside "$3" old)
+    if [ "$2" = no ]; then
+        rm -f "$3"
+    elif cmp -s "$here/kept/$1" "$3"; then
+        rm -f "$old"
+    elif cmp -s "$here/kept/$1" "$old"; then
+        mv -f "$old" "$3"
+    else
+        rm -f "$old"
+        cp -a "$here/kept/$1" "$old" && sync "$old" && mv -f "$old" "$3"
+    fi || { say "could not restore $3: its copy is $here/kept/$1"; return 1; }
+    rm -f "$(beside "$3" new)"
+    sync "${3%/*}"
+}
+
+drop_beside() { # number, existed, path
+    rm -f "$(beside "$3" new)" "$(beside "$3" old)"
+}
+
+is_wanted() { # number, existed, path
+    cmp -s "$here/new/$1" "$3" || { say "$3 is not what was staged"; return 1; }
+}
+
+# --- units -----------------------------------------------------------------------------------------------
+
+timer_unit() { printf 'kvm-lab-network-rollback-%s\n' "$id"; }
+
+apply_unit() { printf 'kvm-lab-network-apply-%s\n' "$id"; }
+
+write_boot_unit() {
+    cat >"$unit_folder/$boot_unit" <<UNIT || return 1
+[Unit]
+Description=Put back the network configuration that nobody confirmed
+Documentation=man:interfaces(5)
+DefaultDependencies=no
+Wants=network-pre.target
+Before=network-pre.target networking.service
+After=local-fs.target
+RequiresMountsFor=$transaction /etc/network
+ConditionPathExists=$transaction/settings
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh $transaction/transaction.sh boot-restore
+
+[Install]
+WantedBy=sysinit.target
+UNIT
+    chmod 0644 "$unit_folder/$boot_unit"
+    [ -d "$boot_wants" ] || mkdir -m 0755 "$boot_wants" || return 1
+    ln -sf "$unit_folder/$boot_unit" "$boot_wants/$boot_unit" || return 1
+    sync "$unit_folder/$boot_unit" && sync "$boot_wants" && sync "$unit_folder"
+}
+
+remove_boot_unit() {
+    rm -f "$boot_wants/$boot_unit" "$unit_folder/$boot_unit"
+    rmdir "$boot_wants" 2>/dev/null
+    sync "$unit_folder"
+}
+
+start_timer() {
+    systemd-run --quiet --collect --unit="$(timer_unit)" \
+        --on-active="$timeout" --timer-property=AccuracySec=1s --property=KillMode=process \
+        /bin/sh "$transaction/transaction.sh" rollback "$id" "not confirmed within $timeout s"
+}
+
+timer_runs() { systemctl --quiet is-active "$(timer_unit).timer"; }
+
+disarm() {
+    systemctl --quiet stop "$(timer_unit).timer" 2>/dev/null
+    remove_boot_unit
+}
+
+# --- the network -----------------------------------------------------------------------------------------
+
+# Without the lock: what ifup leaves running (a DHCP client) would hold it for ever.
+bounded() { timeout -k 2 "$command_limit" "$@" </dev/null 9>&-; }
+
+members() { # bridge
+    for port in "/sys/class/net/$1/brif/"*; do
+        [ ! -e "$port" ] || printf '%s\n' "${port##*/}"
+    done
+}
+
+# shellcheck disable=SC2086  # lists of interface names
+devices() { printf '%s\n' $down $up "$bridge" | sort -u; }
+
+reversed() {
+    result=''
+    for word in "$@"; do result="$word $result"; done
+    printf '%s\n' "$result"
+}
+
+listed() { # word, list
+    case " $2 " in *" $1 "*) true ;; *) false ;; esac
+}
+
+# What the kernel has before the change, to return to when ifupdown cannot.
+take_snapshot() {
+    mkdir -p "$here/before" || return 1
+    [ -d "/sys/class/net/$bridge" ] && : >"$here/before/bridge"
+    members "$bridge" >"$here/before/members" || return 1
+    for device in $(devices); do
+        [ -d "/sys/class/net/$device" ] || continue
+        ip -4 address save dev "$device" >"$here/before/$device.4" || return 1
+        ip -6 address save dev "$device" scope global permanent >"$here/before/$device.6" || return 1
+        ip -4 route save table all dev "$device" >"$here/before/$device.routes4" || return 1
+        ip -6 route save table all dev "$device" >"$here/before/$device.routes6" || return 1
+        cat "/proc/sys/net/ipv6/conf/$device/addr_gen_mode" >"$here/before/$device.mode" 2>/dev/null
+    done
+    return 0
+}
+
+# The bridge is made while the port still works: bridge-utils' own way sleeps a second in the outage.
+# It takes the address of the port whose place it takes (the stanza's bridge_hw says the same).
+prepare_bridge() {
+    [ -z "$hardware" ] || [ -d "/sys/class/net/$bridge" ] ||
+        ip link add name "$bridge" address "$hardware" type bridge
+}
+
+take_down() {
+    for device in $down; do
+        bounded ifdown "$device" || { say "ifdown $device failed"; return 1; }
+        # Addresses that ifupdown did not put there (or does not remember) must not stay beside the bridge's.
+        [ ! -d "/sys/class/net/$device" ] && continue
+        ip address flush dev "$device" scope global && ip link set dev "$device" down || return 1
+    done
+}
+
+# A bridge that shall be no more. Its ports get back the link-local address that bridge-utils switches off.
+remove_bridge() {
+    ! listed "$bridge" "$up" || return 0
+    [ ! -d "/sys/class/net/$bridge/bridge" ] || ip link delete dev "$bridge" || return 1
+    for device in $up; do
+        [ ! -e "/proc/sys/net/ipv6/conf/$device" ] ||
+            cat /proc/sys/net/ipv6/conf/default/addr_gen_mode >"/proc/sys/net/ipv6/conf/$device/addr_gen_mode" ||
+            return 1
+    done
+}
+
+bring_up() {
+    for device in $up; do
+        ! ifquery --state "$device" >/dev/null 2>&1 || ifdown --force --ignore-errors "$device" || true
+        # Unbounded: the timer is the bound, and it kills the whole unit.
+        ifup "$device" </dev/null || { say "ifup $device failed"; return 1; }
+    done
+}
+
+reattach() {
+    [ -d "/sys/class/net/$bridge" ] || return 0
+    while read -r port; do
+        if [ ! -d "/sys/class/net/$port" ] || [ -e "/sys/class/net/$port/master" ]; then continue; fi
+        ip link set dev "$port" master "$bridge" up || return 1
+    done <"$here/before/members"
+}
+
+activate() {
+    enter_phase down && prepare_bridge && take_down && remove_bridge &&
+        enter_phase swap && each_file swap_in &&
+        enter_phase up && bring_up && reattach
+}
+
+change_live() {
+    enter_phase swap && each_file swap_in && enter_phase live && sh -eu "$here/live"
+}
+
+change_network() {
+    enter_phase prepare && each_file place_beside && take_snapshot || return 1
+    if [ "$kind" = activate ]; then activate; else change_live; fi
+}
+
+# Whatever stands now, as far down as it goes, with the files that are in place.
+take_apart() {
+    # shellcheck disable=SC2046,SC2086  # lists of interface names
+    for device in $(reversed $up) $down; do
+        bounded ifdown --force --ignore-errors "$device" || say "ifdown $device failed: going on without it"
+    done
+    if [ ! -e "$here/before/bridge" ] && [ -d "/sys/class/net/$bridge/bridge" ]; then
+        ip link delete dev "$bridge" || true
+    fi
+    for device in $up $down; do
+        if [ ! -d "/sys/class/net/$device" ] || [ ! -e "$here/before/$device.4" ]; then continue; fi
+        ip address flush dev "$device" scope global || true
+        grep -qx "$device" "$here/before/members" || ip link set dev "$device" nomaster || true
+        # bridge-utils switches a port's link-local address off and never on again
+        [ ! -s "$here/before/$device.mode" ] ||
+            cat "$here/before/$device.mode" >"/proc/sys/net/ipv6/conf/$device/addr_gen_mode" || true
+    done
+}
+
+# The old files are in place: as ifupdown does it, then whatever it left out.
+put_together() {
+    # shellcheck disable=SC2086  # a list of interface names
+    again=$(reversed $down)
+    for device in $again; do
+        bounded ifup "$device" || say "ifup $device failed: putting back what the kernel had"
+    done
+    reattach || true
+    for device in $again; do
+        [ -d "/sys/class/net/$device" ] || continue
+        ip link set dev "$device" up || true
+        ip address restore <"$here/before/$device.4" || true
+        ip address restore <"$here/before/$device.6" || true
+        ip route restore <"$here/before/$device.routes4" || true
+        ip route restore <"$here/before/$device.routes6" || true
+    done 2>/dev/null
+}
+
+undo_network() {
+    case $(phase_of "$here") in
+        '' | staged | armed | prepare) each_file swap_back ;;
+        *)
+            if [ "$kind" = activate ]; then
+                take_apart
+                each_file swap_back
+                put_together
+            else
+                each_file swap_back
+                sh -u "$here/undo"
+            fi
+            ;;
+    esac
+}
+
+# --- the end of a change ---------------------------------------------------------------------------------
+
+# The claims follow the verdict, whenever the client dies.
+store_record() {
+    if [ ! -e "$here/record" ]; then
+        rm -f "$record"
+        return
+    fi
+    mkdir -p "${record%/*}" && cp "$here/record" "$record.new" && sync "$record.new" &&
+        mv -f "$record.new" "$record" && sync "${record%/*}"
+}
+
+archive() {
+    rm -rf "$last"
+    mv "$transaction" "$last" && sync "$base"
+}
+
+# Holding the lock; the verdict stands.
+finish() {
+    [ "$here" = "$transaction" ] || return 0
+    case $(verdict_of "$here") in
+        confirmed) each_file drop_beside && store_record || return 1 ;;
+        rolling-back) set_verdict "$here" rolling-back rolled-back || return 1 ;;
+    esac
+    archive
+}
+
+stop_apply() {
+    systemctl kill --signal=KILL "$(apply_unit).service" 2>/dev/null || return 0
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        systemctl --quiet is-active "$(apply_unit).service" || return 0
+        sleep 0.2
+    done
+}
+
+# Holding the lock; $1 is the reason, $2 says who asks: an apply must not kill itself.
+roll_back() {
+    [ "$(verdict_of "$here")" != pending ] || set_verdict "$here" pending rolling-back || return 1
+    note_reason "$1"
+    [ "$2" = apply ] || stop_apply
+    undo_network >>"$here/log" 2>&1
+    disarm
+    finish
+}
+
+# Holding the lock: frees the place of a change whose client went away and that nothing else will end.
+clear_place() {
+    [ -d "$transaction" ] || return 0
+    drop_lock
+    sh "$transaction/transaction.sh" settle || exit
+    take_lock 30
+    [ ! -d "$transaction" ] || fail "an earlier change is not settled: see $transaction"
+}
+
+# --- subcommands -----------------------------------------------------------------------------------------
+
+stage() {
+    take_lock 30
+    clear_place
+    for folder in "$base"/incoming-*; do
+        [ "$folder" = "$here" ] || rm -rf "$folder"
+    done
+    mkdir -p "$here/kept" && each_file unchanged && each_file keep_file || exit 1
+    : >"$here/pending" || exit 1
+    set_deadline "$staged_limit" && enter_phase staged || exit 1
+    find "$here" -type f -exec sync {} + || exit 1
+    sync "$here/kept" "$here/old" "$here/new" "$here" || exit 1
+    mv "$here" "$transaction" && sync "$base" || exit 1
+}
+
+# The new files in a mount namespace of its own, where ifquery follows the same source lines as later.
+check() {
+    ifquery_all >"$here/interfaces.old" || fail "ifquery does not take the files as they are"
+    unshare --mount sh "$0" check-new || exit 1
+    sed 's/^/old /' "$here/interfaces.old"
+    sed 's/^/new /' "$here/interfaces.new"
+}
+
+cover() { # number, existed, path
+    [ "$2" = no ] || mount --bind "$here/new/$1" "$3"
+}
+
+check_new() {
+    each_file cover || fail "cannot show the new files to ifquery"
+    ifquery_all >"$here/interfaces.new" || fail "ifquery does not take the new files"
+    for device in $up; do
+        ifup --no-act --force --no-mappings "$device" >"$here/no-act" 2>&1 </dev/null || {
+            cat "$here/no-act" >&2
+            fail "ifup --no-act $device failed with the new files"
+        }
+    done
+}
+
+ifquery_all() {
+    for device in $names; do
+        printf 'interface: %s\n' "$device"
+        ifquery --no-mappings "$device" 2>/dev/null || true
+    done
+}
+
+# Refuses unless the change is pending and in the phase $1.
+expect_phase() {
+    take_lock 30
+    if [ "$(verdict_of "$here")" != pending ] || [ "$(phase_of "$here")" != "$1" ]; then
+        fail "the change is not $1 but $(verdict_of "$here"), $(phase_of "$here")"
+    fi
+}
+
+arm() {
+    expect_phase staged
+    trap 'disarm' EXIT
+    set_deadline "$timeout" || fail "cannot write to $here"
+    write_boot_unit || fail "cannot install $boot_unit"
+    start_timer || fail "cannot start the timer"
+    timer_runs || fail "the timer does not run"
+    [ "$(systemctl is-enabled "$boot_unit")" = enabled ] || fail "$boot_unit is not enabled"
+    enter_phase armed || fail "cannot write to $here"
+    trap - EXIT
+}
+
+apply() {
+    expect_phase armed
+    # KillMode=process: what ifup starts (a DHCP client) belongs to the interface and stays.
+    systemd-run --quiet --collect --no-block --unit="$(apply_unit)" --property=KillMode=process \
+        /bin/sh "$here/transaction.sh" apply-now "$id"
+}
+
+apply_now() {
+    if change_network >>"$here/log" 2>&1 && enter_phase applied; then
+        exit 0
+    fi
+    take_lock 60
+    [ "$(verdict_of "$here")" = pending ] || exit 1
+    roll_back "the change failed in phase $(phase_of "$here")" apply
+    exit 1
+}
+
+confirm() {
+    take_lock 30
+    case $(verdict_of "$here") in
+        confirmed) ;;
+        pending)
+            [ "$(phase_of "$here")" = applied ] || fail "the change is not applied yet"
+            each_file is_wanted || exit 1
+            set_verdict "$here" pending confirmed || fail "cannot write to $here"
+            ;;
+        *) fail "the change was rolled back: $(cat "$here/reason" 2>/dev/null)" ;;
+    esac
+    settle
+}
+
+rollback() {
+    take_lock 60
+    [ "$(verdict_of "$here")" = confirmed ] || roll_back "${1:-asked for by hand}" other
+}
+
+# Before networking.service: ifup has not run, only the files count.
+boot_restore() {
+    take_lock 60
+    case $(verdict_of "$here") in
+        pending | rolling-back)
+            [ ! -e "$here/pending" ] || set_verdict "$here" pending rolling-back
+            note_reason "the host started again before the change was confirmed"
+            each_file swap_back
+            ;;
+    esac
+    remove_boot_unit
+    finish
+}
+
+# Holding the lock: ends what only has to be ended.
+settle() {
+    case $(verdict_of "$here") in
+        pending) settle_pending ;;
+        rolling-back) roll_back "" other ;;
+        *)
+            disarm
+            finish
+            ;;
+    esac
+}
+
+settle_pending() {
+    # The timer has a second of slack, and rolls back under the lock.
+    if [ "$(seconds_left)" -ge -5 ]; then
+        status
+        exit 3
+    elif [ "$(phase_of "$here")" = staged ]; then
+        rm -rf "$here"
+    else
+        roll_back "its client went away, and its timer too" other
+    fi
+}
+
+status() {
+    printf 'id=%s\nstack=%s\nverdict=%s\nphase=%s\nleft=%s\n' \
+        "$id" "$stack" "$(verdict_of "$here")" "$(phase_of "$here")" "$(seconds_left)"
+    printf 'since=%s\n' "$(date -u -r "$here/settings" '+%Y-%m-%d %H:%M:%S UTC')"
+    printf 'reason=%s\n' "$(cat "$here/reason" 2>/dev/null)"
+    tail -n 20 "$here/log" 2>/dev/null | sed 's/^/log=/'
+}
+
+# Before anything is armed the client may think better of it.
+discard() {
+    expect_phase staged
+    rm -rf "$here"
+}
+
+forget() {
+    take_lock 30
+    [ ! -d "$transaction" ] || fail "a change is pending"
+    rm -rf "$base"
+}
+
+load_settings "$here"
+# A timer of an earlier change finds another one in its place: not its business.
+if [ "$#" -ge 2 ] && [ "$2" != "$id" ]; then
+    fail "change $2 is over"
+fi
+case ${1:-} in
+    stage) stage ;;
+    check) check ;;
+    check-new) check_new ;;
+    discard) discard ;;
+    arm) arm ;;
+    apply) apply ;;
+    apply-now) apply_now ;;
+    confirm) confirm ;;
+    rollback) rollback "${3:-}" ;;
+    boot-restore) boot_restore ;;
+    settle)
+        take_lock 60
+        settle
+        ;;
+    status) status ;;
+    forget) forget ;;
+    *) fail "unknown step: ${1:-}" ;;
+esac

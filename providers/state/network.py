@@ -1,0 +1,341 @@
+"""What a host's network is: files, kernel, who manages what. Parsed from network-facts.sh; pure."""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import ipaddress
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from providers.errors import LabError
+
+FOREVER = 2**32 - 1
+_HUNDREDTHS = 100
+
+
+@dataclass(frozen=True)
+class Link:
+    """An interface of the kernel."""
+
+    name: str
+    kind: str
+    """"bridge", "bond", "vlan", "veth"...; empty for a physical one."""
+    hw_address: str
+    up: bool
+    """Set up by the administrator; says nothing about the cable."""
+    master: str | None
+    """The bridge or bond it is a port of."""
+    below: str | None
+    """The interface that a VLAN or the like stands on."""
+    stp: bool | None = None
+    """A bridge's STP; None for any other interface."""
+    forward_delay: float | None = None
+    """A bridge's forward delay in seconds."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address of an interface, as the kernel has it."""
+
+    device: str
+    text: str
+    """With prefix: "192.0.2.10/24"."""
+    scope: str
+    lasting: bool
+    """Without an end: set by hand or from a file, not by DHCP or router advertisement."""
+
+    @property
+    def bare(self) -> str:
+        """Return the address without its prefix."""
+        return self.text.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class FileAddresses:
+    """What interfaces(5) files give an interface."""
+
+    addresses: tuple[str, ...] = ()
+    """With prefix."""
+    gateways: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DefaultRoute:
+    """A way out of a host."""
+
+    family: str
+    """"inet" or "inet6"."""
+    device: str
+    gateway: str
+    learned: bool
+    """From DHCP or a router advertisement: not to be restored by us."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A change of this host's network that nobody has confirmed or undone yet, or that just ended."""
+
+    id: str = ""
+    stack: str = ""
+    verdict: str = ""
+    """"pending", "confirmed", "rolling-back" or "rolled-back"."""
+    phase: str = ""
+    left: int = 0
+    """Seconds until the host undoes it by itself."""
+    since: str = ""
+    reason: str = ""
+    """Why it was rolled back."""
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostNetwork:
+    """One host's network at one moment."""
+
+    bridge: str
+    port: str
+    files: Mapping[str, bytes]
+    """What lies under /etc/network, by path."""
+    real_paths: Mapping[str, str]
+    """Path -> path without symbolic links."""
+    links: Mapping[str, Link]
+    addresses: tuple[Address, ...]
+    default_routes: tuple[DefaultRoute, ...]
+    in_files: Mapping[str, FileAddresses]
+    """What ifquery(8) finds in the files about the bridge and the port."""
+    configured: frozenset[str]
+    """Interfaces that ifupdown believes to be up."""
+    tools: frozenset[str]
+    """Commands that the transaction needs and that are there."""
+    managers: Mapping[str, str]
+    """Manager ("NetworkManager"...) of the port -> what says so."""
+    own_address: str
+    """The host's address at the other end of our SSH connection; empty when not known."""
+    answering: frozenset[str] = frozenset()
+    """Gateways that answered a ping."""
+    libvirt_answers: bool = False
+    pending: Pending | None = None
+
+    def members(self, bridge: str) -> tuple[str, ...]:
+        """Return the ports of a bridge or bond."""
+        return tuple(link.name for link in self.links.values() if link.master == bridge)
+
+    def above(self, name: str) -> tuple[str, ...]:
+        """Return the interfaces that stand on `name` (its VLANs)."""
+        return tuple(link.name for link in self.links.values() if link.below == name and link.kind != "veth")
+
+    def on(self, device: str) -> tuple[Address, ...]:
+        """Return the addresses of one interface that others can reach."""
+        return tuple(a for a in self.addresses if a.device == device and a.scope == "global")
+
+    @property
+    def standing_on(self) -> str | None:
+        """The interface that carries our SSH connection."""
+        for address in self.addresses:
+            if address.bare == self.own_address:
+                return address.device
+        return None
+
+
+@dataclass
+class _Facts:
+    values: dict[str, str] = field(default_factory=dict)
+    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+    def lines(self, key: str) -> list[str]:
+        return self.values.get(key, "").splitlines()
+
+    def objects(self, key: str) -> list[dict[str, Any]]:
+        # iproute2 prints nothing at all for an empty list, and {} for an entry it leaves out
+        return [entry for entry in json.loads(self.values.get(key) or "[]") if entry]
+
+
+def parse_network(text: str, bridge: str, port: str) -> HostNetwork:
+    """Turn the output of network-facts.sh into a HostNetwork.
+
+    Raises:
+        LabError: it was cut or is something else.
+    """
+    try:
+        facts = _collect(text)
+        links = {link.name: link for link in map(_link, facts.objects("links"))}
+        return HostNetwork(
+            bridge=bridge,
+            port=port,
+            files=facts.files.get("file", {}),
+            real_paths={path: data.decode() for path, data in facts.files.get("real", {}).items()},
+            links=links,
+            addresses=tuple(_addresses(facts.objects("addresses"))),
+            default_routes=(
+                *_default_routes("inet", facts.objects("routes4")),
+                *_default_routes("inet6", facts.objects("routes6")),
+            ),
+            in_files={
+                bridge: parse_ifquery(facts.values.get("ifquery_bridge", "")),
+                port: parse_ifquery(facts.values.get("ifquery_port", "")),
+            },
+            configured=frozenset(line.partition("=")[0] for line in facts.lines("configured")),
+            tools=frozenset(facts.lines("tools")),
+            managers=_managers(facts, port, links),
+            own_address=_own_address(facts.values.get("connection", "")),
+            answering=frozenset(facts.lines("answering")),
+            libvirt_answers=facts.values.get("libvirt") == "yes",
+            pending=parse_status(facts.values["pending"]) if "pending" in facts.values else None,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabError(
+            "understand what the host says about its network",
+            f"{type(error).__name__}: {error}",
+            "look whether `ip -j -d link show` works on the host (iproute2 of Debian 12 or newer)",
+        ) from error
+
+
+def parse_status(text: str) -> Pending:
+    """Turn the output of `network-transaction.sh status` into a Pending."""
+    values: dict[str, str] = {}
+    log: list[str] = []
+    for line in text.splitlines():
+        key, _, value = line.partition("=")
+        if key == "log":
+            log.append(value)
+        else:
+            values[key] = value
+    left = int(values.pop("left", "0"))
+    known = {key: values.get(key, "") for key in ("id", "stack", "verdict", "phase", "since", "reason")}
+    return Pending(**known, left=left, log=tuple(log))
+
+
+def parse_ifquery(text: str) -> FileAddresses:
+    """Return what `ifquery eth0` says about addresses; of several stanzas, one after the other."""
+    stanzas: list[tuple[str, str]] = []
+    gateways = []
+    for line in text.splitlines():
+        key, _, value = line.partition(": ")
+        if key == "address":
+            stanzas.append((value, ""))
+        elif key == "netmask" and stanzas:
+            stanzas[-1] = (stanzas[-1][0], value)
+        elif key == "gateway":
+            gateways.append(value)
+    return FileAddresses(tuple(_with_prefix(*stanza) for stanza in stanzas), tuple(gateways))
+
+
+def bare_address(text: str) -> str:
+    """Return an address without prefix as the kernel prints it; other text as it is."""
+    bare = text.strip().partition("/")[0]
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return bare
+
+
+def _with_prefix(address: str, netmask: str) -> str:
+    text = address if "/" in address or not netmask else f"{address}/{netmask}"
+    try:
+        return str(ipaddress.ip_interface(text))
+    except ValueError:
+        return text
+
+
+def _collect(text: str) -> _Facts:
+    facts = _Facts()
+    for line in text.splitlines():
+        key, encoded, path = line.split(" ", 2)
+        data = base64.b64decode(encoded, validate=True)
+        if path:
+            facts.files.setdefault(key, {})[path] = data
+        else:
+            facts.values[key] = data.decode(errors="replace")
+    for needed in ("links", "addresses", "connection"):
+        if needed not in facts.values:
+            raise ValueError(f"no {needed}")
+    return facts
+
+
+def _link(entry: Mapping[str, Any]) -> Link:
+    info = entry.get("linkinfo", {})
+    data = info.get("info_data", {}) if info.get("info_kind") == "bridge" else {}
+    delay = data.get("forward_delay")
+    return Link(
+        name=entry["ifname"],
+        kind=info.get("info_kind", ""),
+        hw_address=entry.get("address", ""),
+        up="UP" in entry.get("flags", []),
+        master=entry.get("master"),
+        below=entry.get("link"),
+        stp=bool(data["stp_state"]) if "stp_state" in data else None,
+        forward_delay=None if delay is None else delay / _HUNDREDTHS,
+    )
+
+
+def _addresses(entries: Iterable[Mapping[str, Any]]) -> Iterable[Address]:
+    for entry in entries:
+        for info in entry.get("addr_info", []):
+            if "local" not in info:
+                continue
+            yield Address(
+                device=entry["ifname"],
+                text=f"{info['local']}/{info['prefixlen']}",
+                scope=info.get("scope", ""),
+                lasting=info.get("valid_life_time", FOREVER) == FOREVER and not info.get("dynamic", False),
+            )
+
+
+def _default_routes(family: str, entries: Iterable[Mapping[str, Any]]) -> Iterable[DefaultRoute]:
+    for entry in entries:
+        if entry.get("dst") == "default" and "gateway" in entry:
+            learned = entry.get("protocol") in {"ra", "dhcp"}
+            yield DefaultRoute(family, entry["dev"], entry["gateway"], learned)
+
+
+def _own_address(connection: str) -> str:
+    words = connection.split()
+    return words[2].removeprefix("::ffff:").partition("%")[0] if len(words) > 2 else ""  # noqa: PLR2004 - sshd(8)
+
+
+def _managers(facts: _Facts, port: str, links: Mapping[str, Link]) -> dict[str, str]:
+    found = {}
+    for line in facts.lines("networkmanager"):
+        device, _, state = line.replace("\\:", "\0").partition(":")
+        if device == port and state != "unmanaged":
+            found["NetworkManager"] = f"`nmcli device` says {state}"
+    for line in facts.lines("networkd"):
+        words = line.split()
+        if port in words[:2] and words[-1] != "unmanaged":
+            found["systemd-networkd"] = f"`networkctl` says {words[-1]}"
+    for path, data in facts.files.get("network", {}).items():
+        if _network_file_matches(data.decode(errors="replace"), port):
+            found["systemd-networkd"] = f"it is enabled, and {path} matches"
+    hw_address = links[port].hw_address if port in links else ""
+    for path, data in facts.files.get("netplan", {}).items():
+        if _netplan_names(data.decode(errors="replace"), port, hw_address):
+            found["netplan"] = f"{path} names it"
+    return found
+
+
+def _network_file_matches(text: str, port: str) -> bool:
+    """Tell whether a systemd.network(5) file matches by name; without a name it may match anything."""
+    section, names = "", []
+    for raw in text.splitlines():
+        line = raw.strip()
+        if line.startswith("["):
+            section = line
+        elif section == "[Match]" and line.partition("=")[0].strip() == "Name":
+            names += line.partition("=")[2].split()
+    return any(fnmatch.fnmatchcase(port, name) for name in names)
+
+
+def _netplan_names(text: str, port: str, hw_address: str) -> bool:
+    """Tell whether a netplan file has the port as a key, among others, or by its hardware address."""
+    bare = "\n".join(line.partition("#")[0] for line in text.splitlines())
+    words = {word.strip("\"'") for word in re.split(r"[\s,\[\]{}]+|:(?=\s|$)", bare)}
+    globs = [word for word in words if any(c in word for c in "*?")]
+    return (
+        port in words
+        or (hw_address != "" and hw_address.lower() in {word.lower() for word in words})
+        or any(fnmatch.fnmatchcase(port, glob) for glob in globs)
+    )
