@@ -237,7 +237,7 @@ class Bridge(Section):
         blocked = 2 * info.data.get("forward_delay", 0) if info.data.get("stp") else 0
         if blocked and timeout < blocked + PROOF_TIME:
             raise ValueError(
-                f"at least {blocked + PROOF_TIME} seconds (stp on: nothing passes for twice the forward delay)"
+                f"at least {blocked + PROOF_TIME} seconds (with stp, nothing passes for twice the delay)"
             )
         return timeout
 
