@@ -16,7 +16,7 @@ import (
 // guardPools lets Create take up the empty pool that a broken run of ours defined, and makes Delete name what is
 // still in the pool before it stops anything (the folder would stay, and the pool stopped).
 func guardPools(r *schema.Resource) {
-	create, remove := r.CreateContext, r.DeleteContext
+	create, read, remove := r.CreateContext, r.ReadContext, r.DeleteContext
 	r.CreateContext = func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 		path := d.Get("target.0.path").(string)
 		if path == "" {
@@ -30,7 +30,7 @@ func guardPools(r *schema.Resource) {
 			return create(ctx, d, meta)
 		}
 		d.SetId(uuid.UUID(pool.UUID).String())
-		return r.ReadContext(ctx, d, meta)
+		return read(ctx, d, meta)
 	}
 	r.DeleteContext = func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 		if d.Get("type") == "dir" {

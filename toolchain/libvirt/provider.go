@@ -35,6 +35,9 @@ func lazyProvider() *schema.Provider {
 	guardDomains(p.ResourcesMap["libvirt_domain"])
 	for _, r := range p.ResourcesMap {
 		r.CreateContext = connected(r.CreateContext)
+		if r.UpdateContext == nil {
+			r.CreateContext = allOrNothing(r.CreateContext)
+		}
 		r.ReadContext = connected(r.ReadContext)
 		r.UpdateContext = connected(r.UpdateContext)
 		r.DeleteContext = connected(r.DeleteContext)
@@ -66,6 +69,18 @@ func connected[F ~operation](f F) F {
 		}
 		for i := range diags {
 			diags[i].Summary = "host " + h.host + ": " + diags[i].Summary
+		}
+		return diags
+	}
+}
+
+// allOrNothing records nothing of a create that failed. The engine would have a half-made resource updated, which
+// this resource cannot be, and not get on; create itself takes up what it finds.
+func allOrNothing(create schema.CreateContextFunc) schema.CreateContextFunc {
+	return func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
+		diags := create(ctx, d, meta)
+		if diags.HasError() {
+			d.SetId("")
 		}
 		return diags
 	}

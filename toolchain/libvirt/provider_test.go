@@ -90,3 +90,15 @@ func TestFailedUpdateIsPartial(t *testing.T) {
 		}
 	}
 }
+
+// The engine has a resource updated whose create failed; one without an update would be stuck.
+func TestFailedCreateLeavesNothingToUpdate(t *testing.T) {
+	halfWay := func(_ context.Context, d *schema.ResourceData, _ any) diag.Diagnostics {
+		d.SetId("made")
+		return diag.Errorf("not read back")
+	}
+	d := lazyProvider().ResourcesMap["libvirt_volume"].TestResourceData()
+	if diags := allOrNothing(halfWay)(context.Background(), d, nil); !diags.HasError() || d.Id() != "" {
+		t.Error(diags, d.Id())
+	}
+}

@@ -26,6 +26,7 @@ type disk struct {
 // guardVolumes replaces the provider's Create, which takes any volume of the wanted name for its own, and makes
 // disks that every user of the host can read.
 func guardVolumes(r *schema.Resource) {
+	read, remove := r.ReadContext, r.DeleteContext
 	r.CreateContext = func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 		for field, remedy := range map[string]string{
 			"source": "an upload that breaks off would leave half an image: let a kvm:BaseImage put it there, and name it as base volume",
@@ -44,9 +45,8 @@ func guardVolumes(r *schema.Resource) {
 			return diag.FromErr(err)
 		}
 		d.SetId(volume.Key)
-		return r.ReadContext(ctx, d, meta)
+		return read(ctx, d, meta)
 	}
-	remove := r.DeleteContext
 	r.DeleteContext = func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 		if err := wake(conn(meta.(*libvirt.Client)), d); err != nil {
 			return diag.FromErr(err)
