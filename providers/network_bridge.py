@@ -51,6 +51,8 @@ class NetworkBridgeInputs(HostInputs):
     """Whether the bridge takes IPv6 addresses from router advertisements."""
     rollback_timeout: int = Field(default=60, ge=15, le=600)
     """Seconds until the host undoes a change that was not confirmed."""
+    migration: bool = False
+    """Whether guests may move to and from this host while they run: what the migration policy asks for."""
 
     @field_validator("name", "port")
     @classmethod
