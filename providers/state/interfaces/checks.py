@@ -28,7 +28,6 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _NAME_LENGTH = 15  # IFNAMSIZ less its NUL
 _RESERVED = {"lo", "all", "none", "regex", "noregex"}
 _MEMBERS = ("bridge_ports", "bond_slaves", "slaves", "ovs_ports")
-_MASTERS = ("bond-master",)
 _ALL_PORTS = ("eth.*", "em.*", "en.*", "p[0-9].*")  # what bridge-utils makes of `bridge_ports all`
 _MAX_FORWARD_DELAY = 30
 _ADDRESSED = {"static", "dhcp"}
@@ -68,7 +67,8 @@ def _name_whys(spec: BridgeSpec) -> Iterator[str]:
 
 def tree_problems(net: Interfaces, spec: BridgeSpec) -> list[Problem]:
     """Return every reason in the files against putting the port into the bridge, in file order."""
-    bridge, port = net.of(spec.name), net.of(spec.port)
+    port = net.of(spec.port)
+    bridge = net.of(spec.name) if spec.name != spec.port else ()
     found = [
         *net.problems,
         *_undeclared(net, spec),
@@ -171,8 +171,6 @@ def _membership(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
         for line in stanza.find(*_MEMBERS):
             if _has_member(line.rest.split(), spec.port):
                 yield problem(line, f"{spec.port} belongs to {stanza.name}: an interface has one master")
-        if stanza.device == spec.port:
-            yield from (problem(line, "belongs to a bond") for line in stanza.find(*_MASTERS))
 
 
 def _has_member(words: list[str], port: str) -> bool:

@@ -15,7 +15,14 @@ from providers.state.interfaces.editor import Editor, changed_files, with_words
 from providers.state.interfaces.lines import Line, logical_lines
 from providers.state.interfaces.model import Change, Moved, Original, StanzaRecord, Tree
 from providers.state.interfaces.options import is_command
-from providers.state.interfaces.parse import Interfaces, Stanza, is_class_line, option_name, parse
+from providers.state.interfaces.parse import (
+    Interfaces,
+    Stanza,
+    is_class_line,
+    joins_class,
+    option_name,
+    parse,
+)
 from providers.state.interfaces.takeover import moved_by, pair_up
 
 _STATELESS = ("auto", "manual")
@@ -91,22 +98,21 @@ class _Undoing:
         self._port_stanzas()
 
     def _class_words(self) -> None:
-        """The bridge leaves the auto and allow-* lines; its aliases become the port's again."""
-        if self.was.existed and self.was.classed:
-            return
+        """The bridge leaves the auto and allow-* lines; aliases that were the port's are so again."""
         for line in filter(is_class_line, self.net.lines):
-            words = {place: self._back(word) for place, word in enumerate(line.words) if place}
+            words = {place: self._back(line, word) for place, word in enumerate(line.words) if place}
             words = {place: word for place, word in words.items() if word != line.words[place]}
             if words and not any(words.values()) and len(words) == len(line.words) - 1:
                 self.editor.replace(line, "")
             elif words:
                 self.editor.replace(line, with_words(line, words))
 
-    def _back(self, word: str) -> str:
+    def _back(self, line: Line, word: str) -> str:
         name = self.was.bridge
-        if word == name:
+        if word == name and joins_class(line) and not self.was.classed:
             return ""
-        return self.was.port + word.removeprefix(name) if word.startswith(f"{name}:") else word
+        moved = {name + record.alias for record in self.was.stanzas if record.moved and record.alias}
+        return self.was.port + word.removeprefix(name) if word in moved else word
 
     def _split_off(self) -> Stanza | None:
         """Return the manual stanza that the take-over split off for the port, if it did."""
@@ -197,17 +203,20 @@ class _Undoing:
 
     def _drop_blank_before(self, line: Line) -> None:
         lines = self.net.files[line.file]
-        for other in reversed(lines[: lines.index(line)]):
-            if not self.editor.is_deleted(other):
-                if other.is_blank:
-                    self.editor.replace(other, "")
-                return
+        self._drop_blank(reversed(lines[: lines.index(line)]))
 
     def _drop_blank_after(self, line: Line) -> None:
         lines = self.net.files[line.file]
-        for other in lines[lines.index(line) + 1 :][:1]:
-            if other.is_blank:
-                self.editor.replace(other, "")
+        self._drop_blank(lines[lines.index(line) + 1 :])
+
+    def _drop_blank(self, lines: Iterable[Line]) -> None:
+        """Delete the blank line that the take-over wrote here; comments may have come in between."""
+        for line in lines:
+            if line.is_comment or self.editor.is_deleted(line):
+                continue
+            if line.is_blank:
+                self.editor.replace(line, "")
+            return
 
 
 def _lines(text: str) -> tuple[Line, ...]:

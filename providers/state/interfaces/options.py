@@ -145,6 +145,11 @@ _RIGHT: dict[str, Callable[[str], str | None]] = {
 }
 
 
+def has_comment(line: Line) -> bool:
+    """Tell whether someone meant to write a comment after the value."""
+    return any(word.startswith("#") for word in line.words)
+
+
 def value_problems(lines: Iterable[Line]) -> list[Problem]:
     """Check each option's value, and that no option stands twice in its stanza."""
     found: list[Problem] = []
@@ -156,7 +161,7 @@ def value_problems(lines: Iterable[Line]) -> list[Problem]:
         if name in first and not _MAY_REPEAT.fullmatch(name):
             found.append(problem(line, f"repeats line {first[name].number}; ifupdown joins the two values"))
         first.setdefault(name, line)
-        if any(word.startswith("#") for word in line.words):
+        if has_comment(line):
             found.append(problem(line, "interfaces(5) has no comments after a value: they become part of it"))
         elif (check := _RIGHT.get(name)) and (why := check(line.rest)):
             found.append(problem(line, why))
@@ -180,9 +185,10 @@ def _static_problems(stanza: Stanza) -> list[Problem]:
     lines = stanza.find("address")
     if not lines:
         return [problem(stanza.header, "static without an address")]
-    return [problem(lines[0], why) for why in _address_whys(stanza, lines[0].rest)] or _gateway_problems(
-        stanza
-    )
+    if any(map(has_comment, stanza.find("address", "netmask"))):
+        return []  # said already, by value_problems
+    whys = _address_whys(stanza, lines[0].rest)
+    return [problem(lines[0], why) for why in whys] or _gateway_problems(stanza)
 
 
 def _netmask(stanza: Stanza) -> str | None:

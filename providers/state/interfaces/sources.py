@@ -12,6 +12,7 @@ from providers.state.interfaces.lines import Line, logical_lines
 from providers.state.interfaces.model import MAIN, InterfacesError, Problem
 
 _PLAIN_GLOB = re.compile(r"[A-Za-z0-9_./*?\[\]!^,:@%+=-]+")
+_EMPTY = ("", ".")
 _DIRECTORY_FILE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -42,13 +43,19 @@ class SourcePattern:
 
     def accepts(self, path: str) -> bool:
         """Tell whether ifupdown reads `path` because of this pattern (wordexp(3), scandir(3))."""
-        wanted = self.glob.split("/")
-        parts = path.split("/")
-        if self.directory:
-            *parts, name = parts
-            if not _DIRECTORY_FILE.fullmatch(name):
-                return False
+        parts, wanted = _components(path), _components(self.files_glob)
+        if self.directory and not _DIRECTORY_FILE.fullmatch(parts[-1]):
+            return False
         return len(parts) == len(wanted) and all(map(_component_matches, parts, wanted))
+
+    def spelled(self, path: str) -> str:
+        """Return an accepted path as ifupdown spells it, `//` and `/./` of the pattern included."""
+        found = iter(_components(path))
+        return "/".join(part if part in _EMPTY else next(found) for part in self.files_glob.split("/"))
+
+
+def _components(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in _EMPTY]
 
 
 def _component_matches(part: str, pattern: str) -> bool:
@@ -119,7 +126,7 @@ def read_tree(
             return
         tree[path] = text
         for pattern in source_patterns(path, text):
-            for found in filter(pattern.accepts, expand(pattern)):
+            for found in map(pattern.spelled, filter(pattern.accepts, expand(pattern))):
                 _refuse_second_spelling(tree, found, pattern)
                 if found not in tree:
                     enter(found)

@@ -129,13 +129,23 @@ def _groups(stanza: Stanza) -> Iterable[tuple[Line, ...]]:
         group = []
 
 
-def staying(stanzas: Iterable[Stanza]) -> list[tuple[Line, ...]]:
-    """Return the option lines, with their comments, that the port keeps; what is said twice only once."""
+def _staying_groups(stanza: Stanza) -> list[tuple[Line, ...]]:
+    """Return what the port keeps: its options, and what would hang below the last of the bridge's."""
+    groups = list(_groups(stanza))
+    stays = [bool(group[-1].text) and _stays(group[-1], stanza) for group in groups]
+    last = max(
+        (number for number, group in enumerate(groups) if group[-1].text and not stays[number]), default=-1
+    )
+    return [group for number, group in enumerate(groups) if stays[number] or number > last]
+
+
+def _kept(stanzas: Iterable[Stanza]) -> list[tuple[Line, ...]]:
+    """Return the lines for the port's own stanza; what is said twice only once, and no blank lines."""
     kept: dict[str, tuple[Line, ...]] = {}
     for stanza in stanzas:
-        for group in _groups(stanza):
-            if group[-1].text and _stays(group[-1], stanza):
-                kept.setdefault(group[-1].text, group)
+        for group in _staying_groups(stanza):
+            if not group[-1].is_blank:
+                kept.setdefault(group[-1].text or group[-1].raw, group)
     return list(kept.values())
 
 
@@ -145,7 +155,7 @@ def _move(tree: Tree, net: Interfaces, moving: Sequence[Stanza], spec: BridgeSpe
     pure = [stanza for stanza in port if stanza not in moving]
     named = [stanza for stanza in moving if not stanza.alias]
     said = {line.text for stanza in pure for line in stanza.options}
-    groups = [group for group in staying(moving) if group[-1].text not in said]
+    groups = [group for group in _kept(moving) if group[-1].text not in said]
     kept = "".join(_ended(line) for group in groups for line in group)
     if pure:
         editor.insert_after(pure[-1].lines[-1], kept)
@@ -183,12 +193,11 @@ def _split_port_off(editor: Editor, stanza: Stanza, kept: str) -> None:
 
 def _rename_stanza(editor: Editor, stanza: Stanza, spec: BridgeSpec) -> None:
     editor.replace(stanza.header, with_words(stanza.header, {1: spec.name + stanza.alias}))
-    for group in _groups(stanza):
-        if group[-1].text and _stays(group[-1], stanza):
-            for line in group:
-                editor.replace(line, "")
-        elif is_command(group[-1]):
-            editor.replace(group[-1], renamed(group[-1].raw, spec.port, spec.name))
+    for line in filter(is_command, stanza.options):
+        editor.replace(line, renamed(line.raw, spec.port, spec.name))
+    for group in _staying_groups(stanza):
+        for line in group:
+            editor.replace(line, "")
 
 
 def _rename_alias_words(editor: Editor, net: Interfaces, spec: BridgeSpec) -> None:
