@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from providers.errors import LabError
-from providers.state import bridge, network
-from providers.state.bridge import Goal, Plan
+from providers.state import bridge_proof, network
+from providers.state.bridge import Plan
+from providers.state.bridge_proof import Goal
 from providers.state.interfaces import SourcePattern, Tree, decode, encode, read_tree
 from providers.state.network import HostNetwork, Pending
 from providers.transport import CommandFailed, ConnectError, Endpoint, Session, TransportError, connect
@@ -49,6 +50,7 @@ class Request:
         asked: for messages: "g1s1: put eth0 into the bridge br0".
         stack: who asks.
         before: the host as it was looked at.
+        tree: its interfaces(5) files then.
         plan: what to do; not of kind "none".
         goal: what must be seen afterwards.
         timeout: seconds until the host undoes it unless confirmed.
@@ -59,6 +61,7 @@ class Request:
     asked: str
     stack: str
     before: HostNetwork
+    tree: Tree
     plan: Plan
     goal: Goal
     timeout: int
@@ -82,18 +85,24 @@ def observe(session: Session, bridge_name: str, port: str, *, probe: bool = Fals
     return network.parse_network(result.stdout, bridge_name, port)
 
 
-def read_files(session: Session, seen: HostNetwork) -> dict[str, str]:
+def read_files(session: Session, seen: HostNetwork) -> tuple[HostNetwork, dict[str, str]]:
     """Return the host's interfaces(5) files, mostly from what `observe` has brought already.
+
+    Returns:
+        `seen` with the real paths of all these files, and the files.
 
     Raises:
         InterfacesError: a source line that is not understood.
         NetworkChangeError: one file is included under two names.
     """
 
+    real_paths = dict(seen.real_paths)
+
     def read(path: str) -> str | None:
         data = seen.files.get(path)
         if data is None and not _brought(path):
             data = session.read(path)
+            real_paths[path] = session.run(["readlink", "-m", path]).stdout.rstrip("\n")
         return None if data is None else decode(data)
 
     def expand(pattern: SourcePattern) -> Sequence[str]:
@@ -104,15 +113,15 @@ def read_files(session: Session, seen: HostNetwork) -> dict[str, str]:
         return session.run(["sh", "-c", script]).stdout.splitlines()
 
     tree = read_tree(read, expand)
-    _refuse_two_names(seen, tree)
-    return tree
+    _refuse_two_names(real_paths, tree)
+    return replace(seen, real_paths=real_paths), tree
 
 
-def _refuse_two_names(seen: HostNetwork, tree: Tree) -> None:
+def _refuse_two_names(real_paths: Mapping[str, str], tree: Tree) -> None:
     """Refuse a tree in which two paths are one file: a change of one would be lost with the other."""
     known: dict[str, str] = {}
     for path in tree:
-        real = seen.real_paths.get(path, path)
+        real = real_paths.get(path, path)
         if known.setdefault(real, path) != path:
             raise NetworkChangeError(
                 "read the host's interfaces(5) files",
@@ -128,22 +137,17 @@ def _brought(path: str) -> bool:
 
 
 def wait_for_place(endpoint: Endpoint, stack: str, patience: float, say: Say) -> None:
-    """Return when no change of the host's network is pending.
+    """Return when no change of the host's network is under way.
 
-    One of our own stack, whose client must have died, is waited for; another stack's is refused.
+    One of our own stack, whose client must have died, is waited for up to `patience` seconds; another
+    stack's is refused. What only has to be ended is ended.
 
     Raises:
         NetworkChangeError: see above; names the stack and since when.
     """
     until = time.monotonic() + patience + _ROLLBACK_ALLOWANCE
     told = False
-    while True:
-        pending = _pending(endpoint)
-        if pending is None or pending.verdict not in {"pending", "rolling-back"}:
-            return
-        overdue = pending.left < -_CONNECT_TIMEOUT and pending.verdict == "pending"
-        if overdue:
-            return  # staging ends it
+    while (pending := _pending(endpoint)) is not None:
         if pending.stack != stack or pending.left > patience or time.monotonic() > until:
             raise refused_place(endpoint.host, pending)
         if not told:
@@ -164,11 +168,21 @@ def refused_place(host: str, pending: Pending) -> NetworkChangeError:
 
 
 def _pending(endpoint: Endpoint) -> Pending | None:
+    """Return the change that is under way; one that its client left unfinished is ended."""
+    script = f"{FOLDER}/transaction/transaction.sh"
     with connect(endpoint) as session:
-        script = f"{FOLDER}/transaction/transaction.sh"
-        command = f"[ ! -e {script} ] || sh {script} status"
-        text = session.run(["sh", "-c", command]).stdout
-    return network.parse_status(text) if text else None
+        settled = session.run(
+            ["sh", "-c", f"[ ! -e {script} ] || sh {script} settle"], check=False, timeout=_STEP_TIMEOUT
+        )
+    if settled.exit_status == _ANOTHER_PENDING:
+        return network.parse_status(settled.stdout)
+    if settled.exit_status != 0:
+        raise NetworkChangeError(
+            f"{endpoint.host}: end an earlier change of the host's network",
+            settled.stderr,
+            f"look at {FOLDER}/transaction on the host, mend what is named and run again",
+        )
+    return None
 
 
 def change(session: Session, request: Request, say: Say) -> HostNetwork:
@@ -234,7 +248,7 @@ def _stage(session: Session, request: Request, host: str) -> None:
             f"staging the change failed; the host's configuration was not touched\n{staged.stderr}",
             "mend what is named and run again",
         )
-    mistakes = bridge.staged_mistakes(_step(session, "check", request), request.before, request.goal)
+    mistakes = bridge_proof.staged_mistakes(_step(session, "check", request), request.before, request.goal)
     if mistakes:
         _step(session, "discard", request)
         raise NetworkChangeError(
@@ -259,11 +273,11 @@ def _bundle(request: Request) -> bytes:
         content["record"] = request.record
     manifest = []
     for number, (path, text) in enumerate(plan.files.items()):
-        there = path in before.files
+        there = path in request.tree
         manifest.append(f"{number} {'yes' if there else 'no'} {before.real_paths.get(path, path)}")
         content[f"new/{number}"] = encode(text)
         if there:
-            content[f"old/{number}"] = before.files[path]
+            content[f"old/{number}"] = encode(request.tree[path])
     content["manifest"] = _lines(manifest)
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -346,7 +360,7 @@ class _Prover:
             self.problems = [f"the change stays in phase {self.last.phase}"]
             return None
         after = self._observe(session)
-        self.problems = bridge.unproven(self.request.before, after, self.request.goal)
+        self.problems = bridge_proof.unproven(self.request.before, after, self.request.goal)
         if self.problems:
             return None
         confirmed = session.run(

@@ -19,10 +19,12 @@ from providers import host_network, records
 from providers.base import HostInputs, HostProvider, HostResource
 from providers.errors import LabError
 from providers.host_network import Request
-from providers.state import bridge, interfaces
-from providers.state.bridge import Goal, Plan, Refusal
+from providers.state import bridge, bridge_proof, bridge_refusals, interfaces
+from providers.state.bridge import Plan
+from providers.state.bridge_proof import Goal
+from providers.state.bridge_refusals import Refusal
 from providers.state.interfaces import BridgeSpec, Change, InterfacesError, Tree
-from providers.state.network import HostNetwork
+from providers.state.network import HostNetwork, bare_address
 from providers.state.record import Record
 from providers.transport import Session, connect
 
@@ -155,7 +157,7 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
     def delete_thing(self, inputs: NetworkBridgeInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Drop the claim; after the last one the port has its stanzas again, what was adopted its options."""
         say = self._sayer(inputs)
-        host_network.wait_for_place(inputs.endpoint, inputs.stack, inputs.rollback_timeout, say)
+        host_network.wait_for_place(inputs.endpoint, inputs.stack, _patience(inputs), say)
         with connect(inputs.endpoint) as session, session.lock(KIND, timeout=_lock_timeout(inputs)):
             record = records.load(session, KIND, inputs.name)
             if record is None or inputs.stack not in record.claims:
@@ -172,7 +174,7 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
 
     def _converge(self, inputs: NetworkBridgeInputs) -> dict[str, Any]:
         say = self._sayer(inputs)
-        host_network.wait_for_place(inputs.endpoint, inputs.stack, inputs.rollback_timeout, say)
+        host_network.wait_for_place(inputs.endpoint, inputs.stack, _patience(inputs), say)
         with connect(inputs.endpoint) as session, session.lock(KIND, timeout=_lock_timeout(inputs)):
             host = _look(session, inputs, probe=True)
             _refuse_other_claims(inputs, host.record)
@@ -197,11 +199,11 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
         left = interfaces.seen(after, inputs.spec())
         if left is not None:
             plan = bridge.plan(host.network, left, host.tree, change, interfaces.seen(host.tree, left))
-            goal = bridge.goal_of(host.network, left, change)
+            goal = bridge_proof.goal_of(host.network, left, change)
         else:
             _refuse_guests(_asked_back(inputs), host.network)
             plan = bridge.plan_give_back(host.network, host.tree, change)
-            goal = bridge.goal_of_give_back(host.network)
+            goal = bridge_proof.goal_of_give_back(host.network)
         if plan.kind != "none":
             host_network.change(session, _request(inputs, host, plan, goal, record=None), say)
 
@@ -233,6 +235,11 @@ class NetworkBridge(HostResource, module="kvm", name="NetworkBridge"):
         )
 
 
+def _patience(inputs: NetworkBridgeInputs) -> float:
+    """Return how long an interrupted change of this stack is waited for; also one that was only staged."""
+    return max(inputs.rollback_timeout, 30.0)
+
+
 def _lock_timeout(inputs: NetworkBridgeInputs) -> float:
     """Another client on the same host may be in the middle of its own change."""
     return inputs.rollback_timeout + 60.0
@@ -240,7 +247,7 @@ def _lock_timeout(inputs: NetworkBridgeInputs) -> float:
 
 def _look(session: Session, inputs: NetworkBridgeInputs, *, probe: bool = False) -> _Host:
     network = host_network.observe(session, inputs.name, inputs.port, probe=probe)
-    tree = host_network.read_files(session, network)
+    network, tree = host_network.read_files(session, network)
     return _Host(network, tree, records.load(session, KIND, inputs.name))
 
 
@@ -279,7 +286,7 @@ def _plan(inputs: NetworkBridgeInputs, host: _Host) -> tuple[Plan, Goal, Record]
     Raises:
         BridgeRefused: with every reason against it.
     """
-    reasons = bridge.refusals(host.network, inputs.spec())
+    reasons = bridge_refusals.refusals(host.network, inputs.spec())
     found, change = None, Change({})
     spec = inputs.spec()
     try:
@@ -292,10 +299,10 @@ def _plan(inputs: NetworkBridgeInputs, host: _Host) -> tuple[Plan, Goal, Record]
     if reasons:
         raise _refused(inputs.asked, reasons)
     plan = bridge.plan(host.network, spec, host.tree, change, found)
-    reasons = bridge.takeover_refusals(host.network, plan, host.tree, change)
+    reasons = bridge_refusals.takeover_refusals(host.network, plan, host.tree, change)
     if reasons:
         raise _refused(inputs.asked, reasons)
-    return plan, bridge.goal_of(host.network, spec, change), _record(inputs, host.record, found, change)
+    return plan, bridge_proof.goal_of(host.network, spec, change), _record(inputs, host.record, found, change)
 
 
 def _refused(asked: str, reasons: list[Refusal]) -> BridgeRefused:
@@ -329,6 +336,7 @@ def _request(
         asked=asked,
         stack=inputs.stack,
         before=host.network,
+        tree=host.tree,
         plan=plan,
         goal=goal,
         timeout=inputs.rollback_timeout,
@@ -378,15 +386,19 @@ def _drift(network: HostNetwork, inputs: NetworkBridgeInputs, found: BridgeSpec 
             seen[option] = f"files: {_shown(in_files.get(option))}, kernel: {_shown(kernel)}"
     if in_files.get("port") == in_kernel["port"] != inputs.port:
         seen["port"] = f"files and kernel: {in_kernel['port']}"
-    lost = _lost_addresses(network)
+    lost = _lost(network)
     if lost and seen["port"] == inputs.port:
-        seen["port"] = f"{inputs.port}, but {inputs.name} has not the address {', '.join(lost)}"
+        seen["port"] = f"{inputs.port}, but the kernel's {inputs.name} is without {', '.join(lost)}"
     return seen
 
 
-def _lost_addresses(network: HostNetwork) -> list[str]:
-    held = {address.text for address in network.on(network.bridge)}
-    return [text for text in network.in_files[network.bridge].addresses if text not in held]
+def _lost(network: HostNetwork) -> list[str]:
+    """Return the addresses and gateways that the files give the bridge and the kernel has not."""
+    held = {address.bare for address in network.on(network.bridge)}
+    gateways = {bare_address(route.gateway) for route in network.default_routes}
+    in_files = network.in_files[network.bridge]
+    lost = [text for text in in_files.addresses if bare_address(text) not in held]
+    return lost + [f"gateway {text}" for text in in_files.gateways if bare_address(text) not in gateways]
 
 
 def _shown(value: object) -> str:

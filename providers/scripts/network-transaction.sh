@@ -41,7 +41,7 @@ boot_wants=$unit_folder/sysinit.target.wants
 command_limit=20
 
 # A client that has staged and not armed within this time has gone away.
-staged_limit=60
+staged_limit=20
 
 # id and stack of the change; kind: activate or live; the bridge, and the hardware address to make it with;
 # seconds until the timer; interfaces to take down and to bring up, in order; every interface to compare;
@@ -273,6 +273,11 @@ prepare_bridge() {
 
 take_down() {
     for device in $down; do
+        if [ ! -d "/sys/class/net/$device" ]; then
+            # only ifupdown believes that it is there
+            bounded ifdown --force --ignore-errors "$device"
+            continue
+        fi
         bounded ifdown "$device" || { say "ifdown $device failed"; return 1; }
         # Addresses that ifupdown did not put there (or does not remember) must not stay beside the bridge's.
         [ ! -d "/sys/class/net/$device" ] && continue
@@ -528,7 +533,10 @@ confirm() {
 
 rollback() {
     take_lock 60
-    [ "$(verdict_of "$here")" = confirmed ] || roll_back "${1:-asked for by hand}" other
+    case $(verdict_of "$here") in
+        pending | rolling-back) roll_back "${1:-asked for by the client}" other ;;
+        *) settle ;;
+    esac
 }
 
 # Before networking.service: ifup has not run, only the files count.

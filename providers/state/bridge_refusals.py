@@ -1,0 +1,128 @@
+"""Why a bridge must not even be tried on a host; pure."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from providers.state.bridge import Plan, interface_names
+from providers.state.interfaces import BridgeSpec, Change, Tree
+from providers.state.network import Address, HostNetwork, bare_address
+
+NEEDED = {
+    "ifup": "ifupdown",
+    "ifdown": "ifupdown",
+    "brctl": "bridge-utils",
+    "systemd-run": "systemd",
+    "flock": "util-linux",
+    "unshare": "util-linux",
+    "timeout": "coreutils",
+}
+"""Command that the transaction runs on the host -> the Debian package that brings it."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the change is not tried, and what the reader can do."""
+
+    seen: str
+    remedy: str
+
+
+def refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
+    """Return every reason against a bridge `spec.name` on `spec.port`, whatever the files say."""
+    found = [*_missing_tools(network), *_manager_refusals(network, spec.port)]
+    port = network.links.get(spec.port)
+    if port is None:
+        found.append(_no_such_port(network, spec.port))
+    else:
+        if port.master is not None and port.master != spec.name:
+            found.append(_in_another(network, spec.port, port.master))
+        if port.kind == "bridge" or spec.port == "lo":
+            found.append(
+                Refusal(f"{spec.port} cannot be the port of a bridge", "name the interface of the cable")
+            )
+    bridge = network.links.get(spec.name)
+    if bridge is not None and bridge.kind != "bridge":
+        kind = bridge.kind or "a network card"
+        found.append(
+            Refusal(
+                f"{spec.name} exists and is no bridge but {kind}", "give the bridge a name that nothing has"
+            )
+        )
+    return found
+
+
+def takeover_refusals(network: HostNetwork, plan: Plan, tree: Tree, change: Change) -> list[Refusal]:
+    """Return every reason against activating `plan`: what the kernel has and no file has would be lost."""
+    if plan.kind != "activate":
+        return []
+    found = []
+    port = network.port
+    written = _addresses_written(tree)
+    leases = any(family.split()[1:] in (["dhcp"], ["auto"]) for family in change.moved.families)
+    for address in network.on(port):
+        kept = address.bare in written if address.lasting else leases or address.bare != network.own_address
+        if not kept:
+            found.append(_unwritten(network, address))
+    names = interface_names(tree)
+    found += [
+        Refusal(
+            f"{above} stands on {port} in the kernel, and no interfaces(5) file has it",
+            f"write a stanza for {above}, or remove it: it would stay without its routes",
+        )
+        for above in network.above(port)
+        if above not in names
+    ]
+    return found
+
+
+def _missing_tools(network: HostNetwork) -> list[Refusal]:
+    missing = [tool for tool in NEEDED if tool not in network.tools]
+    if not missing:
+        return []
+    packages = ", ".join(dict.fromkeys(NEEDED[tool] for tool in missing))
+    return [Refusal(f"the host has no {', '.join(missing)}", f"install {packages} on the host")]
+
+
+def _manager_refusals(network: HostNetwork, port: str) -> list[Refusal]:
+    return [
+        Refusal(
+            f"{port} is managed by {manager} ({why})",
+            f"let ifupdown manage {port}: take it away from {manager} and write its stanza in "
+            "/etc/network/interfaces; or name another port",
+        )
+        for manager, why in network.managers.items()
+    ]
+
+
+def _no_such_port(network: HostNetwork, port: str) -> Refusal:
+    others = [name for name, link in network.links.items() if name != "lo" and link.kind != "bridge"]
+    near = difflib.get_close_matches(port, others, cutoff=0.4) or others
+    return Refusal(
+        f"the host has no interface {port}; near it: {', '.join(near) or 'none'}",
+        "name one of the host's interfaces as port",
+    )
+
+
+def _in_another(network: HostNetwork, port: str, master: str) -> Refusal:
+    kind = network.links[master].kind if master in network.links else "interface"
+    return Refusal(
+        f"{port} is already a port of the {kind} {master}",
+        f"name {master} as the bridge if that is meant, or take {port} out of it; "
+        "of a bond, name the bond itself as port",
+    )
+
+
+def _unwritten(network: HostNetwork, address: Address) -> Refusal:
+    ours = ", and this connection runs over it" if address.bare == network.own_address else ""
+    return Refusal(
+        f"{address.device} has the address {address.text} in the kernel, but no interfaces(5) file "
+        f"has it{ours}: the bridge would not get it",
+        f"write {address.text} into the stanza of {address.device}, or remove it from the kernel",
+    )
+
+
+def _addresses_written(tree: Tree) -> set[str]:
+    """Return every word of the files that is an address; options and `up ip addr add` lines alike."""
+    return {bare_address(word) for text in tree.values() for word in text.split()}
