@@ -91,7 +91,7 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
     """Brings an image to a host, checks it, and tells libvirt."""
 
     inputs_model: ClassVar[type[HostInputs]] = BaseImageInputs
-    replace_on: ClassVar[frozenset[str]] = frozenset({"name", "sha256", "sha512", "format", "stack"})
+    replace_on: ClassVar[frozenset[str]] = frozenset({"name", "sha256", "sha512", "format"})
 
     def create_thing(self, inputs: BaseImageInputs) -> tuple[str, dict[str, Any]]:
         """Place the image, or adopt the one that is there; claim it."""
@@ -108,9 +108,12 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
                 return None
             return dict(outs) if base_pool.is_active(session) else None
 
-    def update_thing(self, olds: BaseImageInputs, news: BaseImageInputs) -> dict[str, Any]:  # noqa: ARG002
-        """Another source of the same bytes: the host has them already."""
-        return self.create_thing(news)[1]
+    def update_thing(self, olds: BaseImageInputs, news: BaseImageInputs) -> dict[str, Any]:
+        """Another source of the same bytes, which the host has already; or another name of the stack."""
+        extra = self.create_thing(news)[1]
+        if olds.stack != news.stack:
+            self.delete_thing(olds, {})
+        return extra
 
     def delete_thing(self, inputs: BaseImageInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Drop the claim; the last one removes the file, unless it was adopted or overlays need it."""

@@ -1,8 +1,8 @@
-"""kvm:GuestDisk - the size of a guest's disk. It grows while the guest runs; it never shrinks.
+"""kvm:GuestDisk - keeps what is on a guest's disk. The disk grows while the guest runs; it never shrinks.
 
-The disk itself, an overlay of a base image, is a libvirt volume declared beside this resource. What would
-need another disk (a smaller size, another image, another host) is refused here, before anything is
-changed: only the guest's next generation gets a new disk.
+The disk itself, an overlay of a base image, is a libvirt volume that is declared after this resource and
+depends on it. An edit that would need another disk (a smaller size, another image, host or stack name) is
+refused here, before the volume is looked at: only the guest's next generation gets a new disk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pulumi.dynamic import CheckFailure, CheckResult
 from pydantic import Field
 
 from providers.base import HostInputs, HostProvider, HostResource
-from providers.errors import LabError
 from providers.libvirt_host import VIRSH
 from providers.state import image
 from providers.transport import Session, connect
@@ -50,20 +49,18 @@ class GuestDiskProvider(HostProvider[GuestDiskInputs]):
         return result
 
     def create_thing(self, inputs: GuestDiskInputs) -> tuple[str, dict[str, Any]]:
-        """Grow the disk if it is smaller."""
+        """Grow the disk if it is there and smaller; a new one is made in the size wanted."""
         with connect(inputs.endpoint) as session:
             size = _size(session, inputs)
-            if size is None:
-                raise LabError(_asked(inputs), f"{inputs.file} is not there", "run `pulumi up --refresh`")
-            if size < inputs.size:
+            if size is not None and size < inputs.size:
                 _grow(session, inputs)
         return inputs.file, {}
 
     def read_thing(self, inputs: GuestDiskInputs, outs: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG002
-        """Tell the size; one that somebody made larger stays so, and is no difference."""
+        """Tell the size; one that somebody made larger stays so. Whether there is a disk, the volume says."""
         with connect(inputs.endpoint) as session:
             size = _size(session, inputs)
-        return None if size is None else {"size": min(size, inputs.size)}
+        return {} if size is None else {"size": min(size, inputs.size)}
 
     def update_thing(self, olds: GuestDiskInputs, news: GuestDiskInputs) -> dict[str, Any]:  # noqa: ARG002
         """Grow the disk. The guest's file system grows when it is booted next (cloud-init, growpart)."""
@@ -74,7 +71,7 @@ class GuestDiskProvider(HostProvider[GuestDiskInputs]):
 
 
 class GuestDisk(HostResource, module="kvm", name="GuestDisk"):
-    """A guest's disk of the size wanted.
+    """A guest's disk of the size wanted. Declare it before its volume.
 
     Args:
         name: the resource's name.
@@ -89,31 +86,24 @@ class GuestDisk(HostResource, module="kvm", name="GuestDisk"):
 
 
 def _refusals(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[CheckFailure]:
+    """Return what `news` ask that the disk of `olds` cannot become."""
+    guest = f"guest {news['guest']}: its disk"
+    before, after = olds["endpoint"], news["endpoint"]
     found = []
-    guest = news["guest"]
-    if news["size"] < olds.get("size", 0):
+    if news["size"] < olds["size"]:
+        sizes = [image.mebibytes(int(props["size"])) for props in (olds, news)]
         found.append(
-            CheckFailure(
-                "size",
-                f"guest {guest}: its disk has {image.mebibytes(int(olds['size']))} and cannot shrink to "
-                f"{image.mebibytes(int(news['size']))}. {NEW_DISK}",
-            )
+            CheckFailure("size", f"{guest} has {sizes[0]} and cannot shrink to {sizes[1]}. {NEW_DISK}")
         )
-    if news["base"] != olds.get("base", news["base"]):
-        found.append(
-            CheckFailure(
-                "base",
-                f"guest {guest}: its disk was made from {olds['base']}, wanted is {news['base']}. {NEW_DISK}",
-            )
-        )
-    before, after = olds.get("endpoint", {}), news["endpoint"]
-    if all(before.get(name) != after[name] for name in ("host", "address")):
-        found.append(
-            CheckFailure(
-                "endpoint",
-                f"guest {guest}: its disk is on {before.get('host')}, not on {after['host']}. {NEW_DISK}",
-            )
-        )
+    if news["base"] != olds["base"]:
+        text = f"{guest} was made from {olds['base']}, asked for is {news['base']}. {NEW_DISK}"
+        found.append(CheckFailure("base", text))
+    if before["host"] != after["host"]:
+        text = f"{guest} is on host {before['host']}, asked for is {after['host']}. {NEW_DISK}"
+        found.append(CheckFailure("guest", text))
+    elif news["file"] != olds["file"]:
+        text = f"{guest} is {olds['file']}, asked for is {news['file']} (was the stack renamed?). {NEW_DISK}"
+        found.append(CheckFailure("file", text))
     return found
 
 
@@ -132,8 +122,3 @@ def _grow(session: Session, inputs: GuestDiskInputs) -> None:
         session.run([*VIRSH, "vol-resize", "--vol", inputs.file, "--capacity", f"{inputs.size}B"])
     else:
         session.run([*VIRSH, "blockresize", inputs.domain, inputs.file, f"{inputs.size}B"])
-
-
-def _asked(inputs: GuestDiskInputs) -> str:
-    wanted = image.mebibytes(inputs.size)
-    return f"{inputs.endpoint.host}: give guest {inputs.guest} a disk of {wanted}"

@@ -15,6 +15,7 @@ from providers.errors import LabError, tail
 from providers.libvirt_host import VIRSH
 from providers.transport import ConnectError, Session, connect, fingerprint
 
+READY_TIMEOUT = 300.0
 PAUSE = 3.0  # seconds between two looks
 LOOK_TIMEOUT = 10.0
 REFRESH_TIMEOUT = 5.0
@@ -37,7 +38,7 @@ class GuestReadyInputs(HostInputs):
     """The only host key that is believed."""
     console_log: str
     """File on the host with what the guest writes on its serial console."""
-    timeout: float = Field(default=300, gt=0)
+    timeout: float = Field(default=READY_TIMEOUT, gt=0)
     """Seconds to wait for it; without hardware virtualisation a boot takes minutes."""
     domain_id: str
     """Identity of the domain: another one must become ready again."""
@@ -90,7 +91,10 @@ class GuestReady(HostResource, module="kvm", name="GuestReady"):
     def __init__(
         self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__(GuestReadyProvider(), name, props, opts=opts)
+        # all inputs are given: while one is not known yet, the plan would show those left out as dropped
+        super().__init__(
+            GuestReadyProvider(), name, {"timeout": READY_TIMEOUT, "ready": True, **props}, opts=opts
+        )
 
 
 def _wait(session: Session, inputs: GuestReadyInputs) -> None:

@@ -60,9 +60,12 @@ class LibvirtHostProvider(HostProvider[LibvirtHostInputs]):
                 return {**outs, "active": False}
             return {"active": True, **_describe(session)}
 
-    def update_thing(self, olds: LibvirtHostInputs, news: LibvirtHostInputs) -> dict[str, Any]:  # noqa: ARG002
-        """Start it again."""
-        return self.create_thing(news)[1]
+    def update_thing(self, olds: LibvirtHostInputs, news: LibvirtHostInputs) -> dict[str, Any]:
+        """Start it again; a stack with another name claims it anew."""
+        extra = self.create_thing(news)[1]
+        if olds.stack != news.stack:
+            self.delete_thing(olds, {})
+        return extra
 
     def delete_thing(self, inputs: LibvirtHostInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Drop the claim; with the last one a daemon that did not run before is stopped."""

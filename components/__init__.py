@@ -1,0 +1,1 @@
+"""What a lab consists of. Components declare; they never open a connection."""

@@ -1,0 +1,204 @@
+"""kvm:index:Guest - a virtual machine on a hypervisor's bridge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pulumi
+import pulumi_libvirt
+
+import config
+from components import libvirt
+from components.hypervisor import HypervisorHost
+from providers.guest_disk import GuestDisk
+from providers.guest_ready import GuestReady
+from providers.ssh_host_key import SshHostKey
+from providers.state import cloudinit
+from providers.state.cloudinit import Seed
+
+DOMAIN_XSLT = Path(__file__).with_name("domain.xslt")
+GIB = 2**30
+# pulumi-libvirt takes an edit of these for an update, which then changes nothing
+REPLACED_BY_EDITS = [
+    "disks",
+    "networkInterfaces[0].bridge",
+    "networkInterfaces[0].mac",
+    "bootDevices",
+    "machine",
+    "qemuAgent",
+    "video",
+]
+
+
+class Guest(pulumi.ComponentResource):
+    """A guest with a disk of its own, that boots with its address, user and SSH keys.
+
+    What an edit does: keys, user, address reach the guest at its next boot (a new seed in its CD drive);
+    a larger disk takes effect at once; cores, memory and bridge need another domain, so the guest is shut
+    down and booted again with its disk as it was. Only a raised generation gives it a new disk.
+
+    Args:
+        name: the resource's name, the guest's: unique in the stack, so a guest keeps its identity when it
+            is moved to another host in the stack file.
+        guest: the guest as the stack file describes it.
+        on: the hypervisor.
+        opts: as for every resource.
+
+    Attributes:
+        address: where its SSH server answers.
+        user: who may log in there.
+        host_key: its SSH host key, "ssh-ed25519 AAAA…".
+        domain_type: "kvm", or "qemu" where the host's hardware does not help.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        guest: config.Guest,
+        on: HypervisorHost,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        declared = {"image": guest.image, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib}
+        super().__init__("kvm:index:Guest", name, declared, opts)
+        self._name, self._guest, self._on = name, guest, on
+        self._domain_name = f"{on.stack}-{guest.name}"
+        self._mac = config.mac_address(on.stack, guest.name)
+
+        key = SshHostKey(name, pulumi.ResourceOptions(parent=self))
+        seed = pulumi.Output.all(key.private_key, key.public_key).apply(lambda keys: self._render_seed(*keys))
+        digest = pulumi.Output.unsecret(seed.apply(lambda rendered: rendered.digest))
+        disk = self._disk()
+        overlay = self._overlay(disk)
+        domain = self._domain(overlay, self._seed_disk(seed, digest, disk))
+        self._ready(domain, key, digest)
+
+        self.address = str(guest.address.ip)
+        self.user = guest.user
+        self.host_key = key.public_key
+        self.domain_type = on.libvirt.domain_type
+        self.register_outputs(
+            {
+                "address": self.address,
+                "user": self.user,
+                "host_key": self.host_key,
+                "domain": self._domain_name,
+                "domain_type": self.domain_type,
+            }
+        )
+
+    def _render_seed(self, private_key: str, public_key: str) -> Seed:
+        guest = self._guest
+        return cloudinit.render(
+            cloudinit.GuestIdentity(
+                hostname=guest.name,
+                user=guest.user,
+                ssh_keys=guest.authorized_keys,
+                host_private_key=private_key,
+                host_public_key=public_key,
+            ),
+            cloudinit.GuestNetwork(
+                mac=self._mac,
+                address=guest.address,
+                gateway=guest.gateway,
+                dns=guest.dns,
+                search=self._on.host.bridge.dns_search,
+            ),
+        )
+
+    def _overlay(self, disk: GuestDisk) -> pulumi_libvirt.Volume:
+        """Return the volume; both its names carry the generation, so a raised one is another volume."""
+        return pulumi_libvirt.Volume(
+            f"{self._name}-g{self._guest.generation}",
+            name=self._overlay_name,
+            pool=self._on.pool.name,
+            format="qcow2",
+            size=self._guest.disk_gib * GIB,
+            base_volume_id=self._on.base_files[self._guest.image],
+            # the GuestDisk grows or refuses; here an edit would replace the volume
+            opts=pulumi.ResourceOptions.merge(
+                self._in_libvirt(disk, self._on.bases[self._guest.image]),
+                pulumi.ResourceOptions(ignore_changes=["size", "baseVolumeId"]),
+            ),
+        )
+
+    def _disk(self) -> GuestDisk:
+        props = {
+            **self._on.common,
+            "guest": self._guest.name,
+            "domain": self._domain_name,
+            "file": f"{libvirt.pool_folder(self._on.stack)}/{self._overlay_name}",
+            "base": self._on.base_files[self._guest.image],
+            "size": self._guest.disk_gib * GIB,
+        }
+        return GuestDisk(
+            f"{self._name}-g{self._guest.generation}",
+            props,
+            pulumi.ResourceOptions(parent=self, depends_on=[self._on.libvirt]),
+        )
+
+    def _seed_disk(
+        self, seed: pulumi.Output[Seed], digest: pulumi.Output[str], disk: GuestDisk
+    ) -> pulumi_libvirt.CloudInitDisk:
+        user_data: pulumi.Output[str] = pulumi.Output.secret(seed.apply(lambda rendered: rendered.user_data))
+        return pulumi_libvirt.CloudInitDisk(
+            self._name,
+            name=digest.apply(lambda value: f"{self._guest.name}-seed-{value[:16]}.iso"),
+            pool=self._on.pool.name,
+            user_data=user_data,
+            meta_data=pulumi.Output.unsecret(seed.apply(lambda rendered: rendered.meta_data)),
+            network_config=pulumi.Output.unsecret(seed.apply(lambda rendered: rendered.network_config)),
+            opts=self._in_libvirt(disk),
+        )
+
+    def _domain(
+        self, overlay: pulumi_libvirt.Volume, seed_disk: pulumi_libvirt.CloudInitDisk
+    ) -> pulumi_libvirt.Domain:
+        return pulumi_libvirt.Domain(
+            self._name,
+            name=self._domain_name,
+            type=self._on.libvirt.domain_type,
+            machine="pc",  # cloud kernels have drivers for its IDE, where the seed is
+            vcpu=self._guest.vcpus,
+            memory=self._guest.memory_mib,
+            autostart=True,
+            boot_devices=[pulumi_libvirt.DomainBootDeviceArgs(devs=["hd"])],
+            disks=[pulumi_libvirt.DomainDiskArgs(volume_id=overlay.id)],
+            cloudinit=seed_disk.id,
+            network_interfaces=[
+                pulumi_libvirt.DomainNetworkInterfaceArgs(
+                    bridge=self._on.host.bridge.name, mac=self._mac.upper()
+                )
+            ],
+            graphics=pulumi_libvirt.DomainGraphicsArgs(
+                type="vnc", listen_type="address", listen_address="127.0.0.1"
+            ),
+            video=pulumi_libvirt.DomainVideoArgs(type="vga"),
+            qemu_agent=False,
+            xml=pulumi_libvirt.DomainXmlArgs(xslt=DOMAIN_XSLT.read_text(encoding="utf-8")),
+            opts=pulumi.ResourceOptions.merge(
+                self._in_libvirt(self._on.bridge),
+                pulumi.ResourceOptions(delete_before_replace=True, replace_on_changes=REPLACED_BY_EDITS),
+            ),
+        )
+
+    def _ready(
+        self, domain: pulumi_libvirt.Domain, key: SshHostKey, digest: pulumi.Output[str]
+    ) -> GuestReady:
+        props = {
+            **self._on.common,
+            "guest": self._guest.name,
+            "domain": self._domain_name,
+            "address": str(self._guest.address.ip),
+            "public_key": key.public_key,
+            "console_log": libvirt.console_log(self._domain_name),
+            "domain_id": domain.id,
+            "seed": digest,
+        }
+        return GuestReady(self._name, props, pulumi.ResourceOptions(parent=self))
+
+    @property
+    def _overlay_name(self) -> str:
+        return f"{self._guest.name}-g{self._guest.generation}.qcow2"
+
+    def _in_libvirt(self, *earlier: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, provider=self._on.provider, depends_on=list(earlier))
