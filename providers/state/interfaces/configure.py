@@ -86,16 +86,15 @@ def _set_search(editor: Editor, bridge: Sequence[Stanza], search: tuple[str, ...
     lines = [line for stanza in bridge for line in stanza.find("dns-search")]
     if search == search_of(bridge):
         return ""
-    for line in lines[1:] if search else lines:
-        editor.replace(line, "")
-    if search and lines:
-        editor.replace(lines[0], with_value(lines[0], " ".join(search)))
+    for line in lines:
+        editor.replace(line, with_value(line, " ".join(search)) if search else "")
     return _option(editor, bridge[0], "dns-search", " ".join(search)) if search and not lines else ""
 
 
 def search_of(stanzas: Iterable[Stanza]) -> tuple[str, ...]:
-    """Return the search domains of these stanzas."""
-    return tuple(word for s in stanzas for line in s.find("dns-search") for word in line.rest.split())
+    """Return the search domains of these stanzas, each once."""
+    words = [word for stanza in stanzas for line in stanza.find("dns-search") for word in line.rest.split()]
+    return tuple(dict.fromkeys(words))
 
 
 def _option(editor: Editor, stanza: Stanza, name: str, value: str) -> str:

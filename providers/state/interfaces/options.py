@@ -51,7 +51,7 @@ BRIDGE_OPTIONS = re.compile(
     r"bridge-(ports|ageing|bridgeprio|fd|gcint|hello|hw|maxage|maxwait|pathcost|portprio|stp|vlan-aware|waitport"
     r"|access|allow-untagged|mcsnoop|mcquerier|mcqv4src|pvid|vids|vlan-protocol|disabled)"
 )
-_MAY_REPEAT = re.compile(r"dns-.+|bridge-(pathcost|portprio)")
+_MAY_REPEAT = re.compile(r"dns-(?!search$).+|bridge-(pathcost|portprio)")
 
 
 def place_of(line: Line) -> Place:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 
 from providers.state.interfaces import MAIN, BridgeSpec, SourcePattern, decode, read_tree
@@ -54,17 +53,14 @@ class Case:
             if path.is_file()
         }
 
-    def _local(self, path: str) -> str:
-        return str(self.folder / "before") + path.removeprefix(ETC)
-
     def _read(self, path: str) -> str | None:
-        local = Path(self._local(path))
+        local = self.folder / "before" / path.removeprefix(f"{ETC}/")
         return decode(local.read_bytes()) if local.is_file() else None
 
     def _expand(self, pattern: SourcePattern) -> Sequence[str]:
-        found = [path for path in glob(self._local(pattern.files_glob)) if Path(path).is_file()]
-        root = str(self.folder / "before")
-        return sorted(ETC + path.removeprefix(root) for path in found)
+        root = self.folder / "before"
+        found = root.glob(pattern.files_glob.removeprefix(f"{ETC}/"))
+        return sorted(f"{ETC}/{path.relative_to(root)}" for path in found if path.is_file())
 
 
 def cases() -> list[Case]:

@@ -100,10 +100,8 @@ def test_a_file_that_nothing_includes_is_the_callers_mistake() -> None:
 
 
 def test_port_stanzas_are_those_of_the_port_and_its_aliases() -> None:
-    tree = {
-        MAIN: "iface eth0 inet dhcp\niface eth0.5 inet dhcp\niface eth0:1 inet manual\niface eth01 inet dhcp\n"
-    }
-    assert [str(each) for each in port_stanzas(tree, "eth0")] == [
+    names = "iface eth0 inet dhcp\niface eth0.5 inet dhcp\niface eth0:1 inet manual\niface eth01 inet ppp\n"
+    assert [str(each) for each in port_stanzas({MAIN: names}, "eth0")] == [
         "/etc/network/interfaces:1: inet dhcp",
         "/etc/network/interfaces:3: inet manual",
     ]
@@ -149,9 +147,9 @@ def test_a_tree_is_read_in_ifupdowns_order_and_each_file_once() -> None:
         "/e/b": "source ../etc/network/interfaces\n",
         "/e/c": "",
     }
-    tree = read_tree(files.get, lambda pattern: sorted(filter(pattern.accepts, files)))
+    tree = read_tree(files.__getitem__, lambda pattern: sorted(filter(pattern.accepts, files)))
     assert list(tree) == [MAIN, "/e/a", "/e/c", "/e/b"]
 
 
 def test_without_a_main_file_there_is_no_tree() -> None:
-    assert read_tree({}.get, lambda _: ()) == {}
+    assert read_tree(lambda _: None, lambda _: ()) == {}

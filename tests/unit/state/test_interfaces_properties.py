@@ -13,7 +13,7 @@ from providers.state.interfaces import MAIN, BridgeSpec, Change, give_back, seen
 from providers.state.interfaces.parse import Interfaces
 from tests.cases.interfaces import judge
 
-SEEDS = range(300)
+SEEDS = range(150)
 JUDGED = range(25)
 SECOND = "/etc/network/interfaces.d/more"
 PORT = "ens3"
@@ -63,11 +63,9 @@ class Trees:
         kind = self.random.choice(["static", "static", "static", "dhcp", "manual", "none"])
         if kind == "none":
             return []
-        options = {
-            "static": lambda: self.address("192.0.2.10"),
-            "dhcp": lambda: ["hostname lab"] if self.chance(50) else [],
-            "manual": list,
-        }[kind]()
+        options = {"static": self.address("192.0.2.10"), "dhcp": ["hostname lab"] * self.chance(50)}.get(
+            kind, []
+        )
         hardware = ["mtu 9000"] * self.chance(30) if kind != "dhcp" else []
         hardware += ["ethernet-wol g", "up ethtool -K $IFACE tso off", "hwaddress 02:00:00:00:00:01"][
             : self.random.randrange(4)
@@ -199,7 +197,10 @@ def test_edits_made_elsewhere_stay_when_it_is_given_back(seed: int) -> None:
         edited[path] = "".join(pieces)
     back = edited | give_back(edited, change.original).files
     marks = re.compile(r"# edit \d+\r?\n")
-    assert {path: marks.sub("", text) for path, text in back.items()} == tree
+    for path, text in back.items():
+        edit_ends_it = re.search(r"# edit \d+(\r?\n)\Z", text)
+        ending = edit_ends_it[1] if edit_ends_it and not tree[path].endswith("\n") else ""
+        assert marks.sub("", text) == tree[path] + ending
     assert {p: marks.findall(t) for p, t in back.items()} == {p: marks.findall(t) for p, t in edited.items()}
 
 
@@ -207,5 +208,5 @@ def test_edits_made_elsewhere_stay_when_it_is_given_back(seed: int) -> None:
 def test_ifquery_agrees(seed: int, debian_root: Path) -> None:
     tree, spec, _, after = taken(seed)
     names = {"lo", *(stanza.name for each in (tree, after) for stanza in Interfaces(each).stanzas)}
-    verdicts = [judge.ask(debian_root, each, names) for each in (tree, after)]
-    assert judge.compare(*verdicts, spec) == []
+    had, has = (judge.ask(debian_root, each, names) for each in (tree, after))
+    assert judge.compare(had, has, spec) == []
