@@ -24,6 +24,7 @@ const (
 	keepaliveInterval = 15 * time.Second
 	keepaliveLimit    = 15 * time.Second
 	stderrKept        = 2000
+	localSocket       = "/run/libvirt/libvirt-sock"
 	// virt-ssh-helper comes with libvirt's daemon and finds its socket, also where the daemon is split up.
 	helper = "virt-ssh-helper qemu:///system"
 )
@@ -40,7 +41,11 @@ func (e permanentError) Unwrap() error { return e.error }
 // given a socket in a private folder of this machine instead, which leads to the host's libvirt once.
 func open(a address, limit time.Duration) (*libvirt.Client, error) {
 	if a.local {
-		return (&libvirt.Config{URI: "qemu:///system"}).Client()
+		socket, err := net.Dial("unix", localSocket)
+		if err != nil {
+			return nil, err
+		}
+		return clientThrough(socket)
 	}
 	host, err := login(a, limit)
 	if err != nil {
@@ -279,17 +284,17 @@ func clientThrough(remote io.ReadWriteCloser) (*libvirt.Client, error) {
 }
 
 // join copies both ways until one side ends, then closes both.
-func join(a, b io.ReadWriteCloser) {
+func join(client, libvirt io.ReadWriteCloser) {
 	done := make(chan struct{}, 2)
 	transfer := func(to io.Writer, from io.Reader) {
 		_, _ = io.Copy(to, from)
 		done <- struct{}{}
 	}
-	go transfer(a, b)
-	go transfer(b, a)
+	go transfer(client, newFrames(libvirt))
+	go transfer(libvirt, client)
 	<-done
-	a.Close()
-	b.Close()
+	client.Close()
+	libvirt.Close()
 }
 
 // keepAlive closes the connection to a host that fell silent: TCP itself would wait for many minutes.
