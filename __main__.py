@@ -5,8 +5,10 @@ import pulumi
 import config
 from components.guest import Guest
 from components.hypervisor import HypervisorHost
+from components.pacing import pace_event_loop
 from providers.errors import LabError
 
+pace_event_loop()
 try:
     lab = config.load()
     stack = pulumi.get_stack()
