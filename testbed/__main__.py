@@ -34,6 +34,9 @@ def main(argv: list[str]) -> int:
 def _up(options: argparse.Namespace) -> None:
     prerequisites.check(options.dir)
     specs = stackfile.machines(options.stack_file, options.range)
+    if not specs:
+        asked = f"testbed: start the machines of {options.stack_file}"
+        raise LabError(asked, f"no host's address lies in {options.range}", "name the range of its hosts")
     bed = _testbed(options)
     with lab.locked(bed), ThreadPoolExecutor(1) as pool:
         built = pool.submit(image.build, options.images, options.cache, bed.directory)

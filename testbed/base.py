@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import processes, progress
+from testbed import locks, processes, progress
 
 RECIPES = Path(__file__).with_name("recipes")
 SUITE = "bookworm"
+_BUILDING = ".building"
 
 
 @dataclass(frozen=True)
@@ -88,24 +88,38 @@ def build(cache: Path, directory: Path) -> Path:
 
 
 @contextmanager
-def workshop(cache: Path, name: str) -> Iterator[Path]:
+def workshop(cache: Path, name: str, *, wait: bool = True) -> Iterator[Path]:
     """Give an empty folder in the cache to build in, to one builder at a time; it is removed in the end."""
     cache.mkdir(parents=True, exist_ok=True)
-    lock = os.open(cache / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    folder = cache / f"{name}.building"
+    lock = _lock(cache, name, wait=wait)
+    folder = cache / f"{name}{_BUILDING}"
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with progress.step(name, "another process builds it, waiting"):
-                fcntl.flock(lock, fcntl.LOCK_EX)
         # What a killed build left.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        (cache / f"{name}.lock").unlink(missing_ok=True)
         os.close(lock)
+
+
+def sweep(cache: Path) -> None:
+    """Remove what killed builds left in the cache."""
+    for folder in cache.glob(f"*{_BUILDING}"):
+        with suppress(BlockingIOError), workshop(cache, folder.name.removesuffix(_BUILDING), wait=False):
+            pass
+
+
+def _lock(cache: Path, name: str, *, wait: bool) -> int:
+    path = cache / f"{name}.lock"
+    try:
+        return locks.take(path, wait=False)
+    except BlockingIOError:
+        if not wait:
+            raise
+        with progress.step(name, "another process builds it, waiting"):
+            return locks.take(path)
 
 
 def lines(path: Path) -> list[str]:

@@ -7,8 +7,6 @@ before the first testbed.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from providers.errors import LabError
+from testbed import locks
 
 RUN = Path("/run/kvm-lab")
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
@@ -44,23 +43,17 @@ class Journal(BaseModel):
 @contextmanager
 def journal() -> Iterator[Journal]:
     """Open the journal for reading and, through `save`, for writing; nobody else has it meanwhile."""
-    while True:
-        RUN.mkdir(mode=0o755, exist_ok=True)
-        handle = os.open(RUN / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            # Whoever had the lock before may have removed the file with the last testbed.
-            if _is_current(handle):
-                yield _load()
-                return
-        finally:
-            os.close(handle)
+    handle = _lock()
+    try:
+        yield peek()
+    finally:
+        os.close(handle)
 
 
 def save(state: Journal) -> None:
     """Write the journal; without an owner in it, remove it and its folder."""
     if not state.owners:
-        for name in ("host.json", "lock"):
+        for name in ("host.json", "host.json.new", "lock"):
             (RUN / name).unlink(missing_ok=True)
         RUN.rmdir()
         return
@@ -71,7 +64,10 @@ def save(state: Journal) -> None:
 
 def peek() -> Journal:
     """Read the journal without creating anything."""
-    return _load()
+    try:
+        return Journal.model_validate_json((RUN / "host.json").read_text())
+    except FileNotFoundError:
+        return Journal()
 
 
 def claim(bridge: str, owner: Owner) -> None:
@@ -88,10 +84,15 @@ def claim(bridge: str, owner: Owner) -> None:
         save(state)
 
 
+def forwards() -> bool:
+    """Whether this machine forwards packets."""
+    return _FORWARD.read_text().strip() == "1"
+
+
 def forward() -> None:
     """Turn IP forwarding on, once the settings it changes have been written down."""
     with journal() as state:
-        if _FORWARD.read_text().strip() == "1":
+        if forwards():
             return
         # The kernel copies ip_forward into every interface, and turns redirects on or off with it.
         state.settings = {path: path.read_text().strip() for path in _forwarding_settings()}
@@ -131,18 +132,12 @@ def _refuse_clash(bridge: str, owner: Owner, name: str, other: Owner) -> None:
         raise LabError(asked, seen, remedy)
 
 
-def _is_current(handle: int) -> bool:
-    try:
-        return os.fstat(handle).st_ino == (RUN / "lock").stat().st_ino
-    except FileNotFoundError:
-        return False
-
-
-def _load() -> Journal:
-    try:
-        return Journal.model_validate(json.loads((RUN / "host.json").read_text()))
-    except FileNotFoundError:
-        return Journal()
+def _lock() -> int:
+    while True:
+        RUN.mkdir(mode=0o755, exist_ok=True)
+        # The last testbed may go, and the folder with it, between the two.
+        with suppress(FileNotFoundError):
+            return locks.take(RUN / "lock")
 
 
 def _forwarding_settings() -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -14,15 +13,18 @@ from types import TracebackType
 from typing import Self
 
 from providers.errors import LabError
-from testbed import base, cgroups, host, network, prerequisites, processes, progress
-from testbed.machine import Machine, Spec, Surroundings, make_key
+from testbed import base, cgroups, host, locks, network, prerequisites, processes, progress
+from testbed.machine import Machine, Spec, Surroundings, make_key, replace
 
 DIRECTORY = Path(".lab/testbed")
 CACHE = Path(".lab/cache")
 IMAGES = Path(".lab/images")
 BRIDGE = "labbr"
 RANGE = IPv4Network("198.51.100.0/24")
+_LOCK = "lock"
 _NSPAWN = Path("/run/systemd/nspawn")
+# Written by machine.sh: the name of the lock file that a killed systemd-nspawn leaves.
+_NSPAWN_LOCK = "nspawn-lock"
 
 
 class Testbed:
@@ -53,15 +55,13 @@ class Testbed:
 
     def __enter__(self) -> Self:
         self.lock()
+        self._clear()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self.stop()
-        finally:
-            self.unlock()
+        self.stop()
 
     def lock(self) -> None:
         """Keep others from changing this testbed until `unlock`, or until this process ends.
@@ -70,20 +70,16 @@ class Testbed:
             LabError: another process has it.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = self.directory / _LOCK
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = locks.take(path, wait=False)
         except BlockingIOError:
-            holder = os.pread(handle, 20, 0).decode() or "unknown"
-            os.close(handle)
             asked = f"testbed in {self.directory}: change its machines"
-            seen = f"process {holder} is changing them"
+            seen = f"process {path.read_text().strip() or '(just starting)'} is changing them"
             raise LabError(
                 asked, seen, "wait until it has ended, or end it with `python -m testbed down`"
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
-        self._lock = handle
+        path.write_text(f"{os.getpid()}\n")
 
     def unlock(self) -> None:
         """Let others change this testbed."""
@@ -127,22 +123,38 @@ class Testbed:
         return [self.machine(spec.name) for spec in self._known_specs()]
 
     def stop(self) -> None:
-        """End all machines and every process of this testbed, and undo all it changed on this machine."""
-        with suppress(FileNotFoundError):
-            specs = self._known_specs()
-            around = self._surroundings(create=False)
-            machines = [Machine(self._folder(spec), spec, around) for spec in specs]
-            with ThreadPoolExecutor(max(1, len(machines))) as pool:
-                list(pool.map(Machine.poweroff, machines))
-        for process in processes.end(self.directory):
-            progress.say("left over", f"ended process {process.pid}")
-        bridges = list(host.owned_by(self.directory))
-        for bridge in bridges:
+        """End all machines and every process of this testbed, and undo all it changed on this machine.
+
+        A running `up` of the same folder is ended too.
+        """
+        self._end()
+        if self._lock is None:
+            self.lock()
+        self._clear()
+        shutil.rmtree(self.directory)
+        self.unlock()
+
+    def _end(self) -> None:
+        found = processes.end(self.directory)
+        if found:
+            progress.say(str(self.directory), f"ended {len(found)} processes")
+
+    def _clear(self) -> None:
+        """Undo everything but the folder and its lock."""
+        self._end()
+        for bridge in host.owned_by(self.directory):
             cgroups.remove(bridge)
             _forget_nspawn(bridge)
+        for lock in self.directory.glob(f"machines/*/{_NSPAWN_LOCK}"):
+            (_NSPAWN / "locks" / lock.read_text().strip()).unlink(missing_ok=True)
         network.remove(self.directory)
+        base.sweep(self.cache)
         self._machines = {}
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for entry in self.directory.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != _LOCK:
+                entry.unlink()
 
     def _folder(self, spec: Spec) -> Path:
         return self.directory / "machines" / spec.name
@@ -166,13 +178,13 @@ class Testbed:
             if any(o.address == spec.address and o.name != spec.name for o in known.values()):
                 raise LabError(asked, "another machine has this address", "choose another address")
 
-    def _surroundings(self, *, create: bool = True) -> Surroundings:
+    def _surroundings(self) -> Surroundings:
         key = self.directory / "id_ed25519"
-        if create and not key.with_suffix(".pub").exists():
+        if not key.with_suffix(".pub").exists():
             make_key(key, self.directory, "kvm-lab testbed")
         return Surroundings(
             network=self.network,
-            base=base.build(self.cache, self.directory) if create else self.cache,
+            base=base.build(self.cache, self.directory),
             identity_file=key,
             known_hosts=self.directory / "known_hosts",
             resolv_conf=resolv_conf(),
@@ -187,11 +199,11 @@ class Testbed:
         if not idle:
             return []
         everyone = self._machines.values()
-        _replace(self.directory / "hosts", _hosts_file([machine.spec for machine in everyone]))
+        replace(self.directory / "hosts", _hosts_file([machine.spec for machine in everyone]))
         for machine in idle:
             machine.prepare()
         known = [f"{m.address} {key}\n" for m in everyone for key in m.host_keys]
-        _replace(self.directory / "known_hosts", "".join(known))
+        replace(self.directory / "known_hosts", "".join(known))
         for machine in idle:
             machine.boot()
         with (
@@ -214,7 +226,7 @@ def resolv_conf() -> str:
     # A resolver on this machine's own loopback serves nobody else; the second file names those behind it.
     for path in (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
         with suppress(FileNotFoundError):
-            kept = [line for line in path.read_text().splitlines() if not _loopback(line)]
+            kept = [line for line in path.read_text().splitlines() if not is_loopback(line)]
             if any(line.startswith("nameserver") for line in kept):
                 return "\n".join(kept) + "\n"
     progress.say(
@@ -223,7 +235,8 @@ def resolv_conf() -> str:
     return ""
 
 
-def _loopback(line: str) -> bool:
+def is_loopback(line: str) -> bool:
+    """Whether a line of a resolv.conf(5) names a server on the loopback."""
     words = line.split()
     return len(words) > 1 and words[0] == "nameserver" and ip_address(words[1].partition("%")[0]).is_loopback
 
@@ -233,16 +246,11 @@ def _hosts_file(specs: Iterable[Spec]) -> str:
     return "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" + "".join(names)
 
 
-def _replace(path: Path, text: str) -> None:
-    new = path.with_name(path.name + ".new")
-    new.write_text(text)
-    new.rename(path)
-
-
 def _forget_nspawn(bridge: str) -> None:
     """Remove what a killed systemd-nspawn left, and its folders when nobody uses them."""
     for folder in _NSPAWN.glob(f"propagate/{bridge}-*"):
-        folder.rmdir()
+        with suppress(OSError):
+            folder.rmdir()
     for folder in (_NSPAWN / "propagate", _NSPAWN / "locks", _NSPAWN):
         with suppress(OSError):
             folder.rmdir()

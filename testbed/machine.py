@@ -54,11 +54,6 @@ class Surroundings:
     resolv_conf: str
 
 
-class _Running(BaseModel):
-    pid: int
-    started: int
-
-
 class Machine:
     """A bare machine of the testbed, kept in a folder of its own.
 
@@ -69,6 +64,7 @@ class Machine:
         self.folder = folder
         self.spec = spec
         self.around = around
+        self._process: processes.Process | None = None
 
     @property
     def name(self) -> str:
@@ -125,11 +121,10 @@ class Machine:
     @property
     def process(self) -> processes.Process | None:
         """The process that keeps the machine, when it runs."""
-        with suppress(FileNotFoundError):
-            seen = _Running.model_validate_json((self.folder / "process.json").read_text())
-            process = processes.Process(seen.pid, seen.started)
-            return process if process.alive else None
-        return None
+        # Looked for, not written down: a run killed after starting it could not have written.
+        if self._process is None or not self._process.alive:
+            self._process = processes.keeper(self.around.network.directory, self.folder)
+        return self._process
 
     @property
     def _identity(self) -> Path:
@@ -141,7 +136,7 @@ class Machine:
         key = self._identity / "ssh_host_ed25519_key"
         if not key.with_suffix(".pub").exists():
             make_key(key, self.around.network.directory, f"root@{self.name}")
-        (self.folder / "spec.json").write_text(self.spec.model_dump_json())
+        replace(self.folder / "spec.json", self.spec.model_dump_json())
         if not (self.folder / "upper").exists():
             self._make_disk()
 
@@ -158,11 +153,9 @@ class Machine:
         argv += [unit, self.name, "\n".join(str(group) for group in groups)]
         argv += [f"{cable}:{nic}" for cable, nic in zip(self.cables, self.nics, strict=True)]
         with self.console.open("ab") as output:
-            process = processes.start(
+            self._process = processes.start(
                 [*cgroups.scope(unit), *argv], network.directory, output, cwd=self.folder.absolute()
             )
-        running = _Running(pid=process.pid, started=process.started)
-        (self.folder / "process.json").write_text(running.model_dump_json())
 
     def wait(self, timeout: float = BOOT_DEADLINE) -> None:
         """Wait until its SSH server lets us in.
@@ -315,6 +308,13 @@ iface eth0 inet static
     address {self.spec.address}/{network.range.prefixlen}
     gateway {network.gateway}
 """
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file so that it is never seen half written."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text)
+    new.rename(path)
 
 
 def make_key(path: Path, directory: Path, comment: str) -> None:

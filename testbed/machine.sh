@@ -43,6 +43,11 @@ echo "$cgroups" | while read -r folder; do
 done
 mount -t overlay overlay -o "lowerdir=$base,upperdir=upper,workdir=work" root
 
+# systemd-nspawn leaves its lock file behind when it is killed: remember its name, and remove the last one's.
+locks=/run/systemd/nspawn/locks
+[ ! -s nspawn-lock ] || rm -f "$locks/$(cat nspawn-lock)"
+stat --format=inode-%d:%i root >nspawn-lock
+
 cables=$*
 machine=
 trap '[ -z "$machine" ] || kill -TERM "$machine" 2>/dev/null || true' TERM

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # A route that only counts when nothing better exists.
 FENCE_METRIC = 9999
 _NAME_BYTES = 15
+_CABLE = r"{}-\d+[a-z]"
+# From linux/rtnetlink.h and linux/if.h.
+_UNICAST, _UNREACHABLE = 1, 7
+_UP = 1
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class Network:
             raise LabError(f"testbed: use bridge name {self.bridge}", seen, "choose a shorter name")
         return name
 
+    def _is_cable(self, name: str) -> bool:
+        return re.fullmatch(_CABLE.format(re.escape(self.bridge)), name) is not None
+
     def build(self) -> None:
         """Make the network, or what is missing of it."""
         with _netlink() as kernel:
@@ -68,10 +75,13 @@ class Network:
         host.forward()
 
     def standing(self) -> bool:
-        """Whether the bridge is there, up, and owned by this testbed."""
-        state = Path("/sys/class/net", self.bridge, "flags")
-        with suppress(FileNotFoundError):
-            return self.bridge in host.owned_by(self.directory) and bool(int(state.read_text(), 16) & 1)
+        """Whether the bridge is there and up, and what it needs to reach the world."""
+        if self.bridge not in host.owned_by(self.directory) or not host.forwards():
+            return False
+        table = ["nft", "list", "table", "ip", table_name(self.bridge)]
+        with suppress(FileNotFoundError, LabError):
+            processes.run(table, self.directory, f"testbed: look at {self.bridge}")
+            return bool(int(Path("/sys/class/net", self.bridge, "flags").read_text(), 16) & _UP)
         return False
 
     def _make_bridge(self, kernel: IPRoute) -> None:
@@ -82,6 +92,10 @@ class Network:
         if not kernel.get_addr(index=index, address=str(self.gateway)):
             kernel.addr("add", index=index, address=str(self.gateway), prefixlen=self.range.prefixlen)
         kernel.link("set", index=index, state="up")
+        # Machines may have outlived the bridge.
+        for link in kernel.get_links():
+            if self._is_cable(link.get_attr("IFLA_IFNAME")) and link.get_attr("IFLA_MASTER") is None:
+                kernel.link("set", index=link["index"], master=index, state="up")
 
     def _masquerade(self) -> None:
         table = table_name(self.bridge)
@@ -118,10 +132,6 @@ table ip {table} {{
                 raise LabError(asked, f"{used} is routed to {link}", "choose another range")
 
 
-_UNICAST = 1
-_UNREACHABLE = 7
-
-
 def table_name(bridge: str) -> str:
     """Return the name of the nftables table of a bridge."""
     return "kvm_lab_" + re.sub(r"\W", "_", bridge)
@@ -156,9 +166,10 @@ def warn_of_firewall(directory: Path, bridge: str) -> None:
 
 
 def _delete_links(kernel: IPRoute, bridge: str) -> None:
-    ours = re.compile(rf"{re.escape(bridge)}-\d+[a-z]|{re.escape(bridge)}")
+    cable = re.compile(_CABLE.format(re.escape(bridge)))
     for link in kernel.get_links():
-        if ours.fullmatch(link.get_attr("IFLA_IFNAME")):
+        name = link.get_attr("IFLA_IFNAME")
+        if name == bridge or cable.fullmatch(name):
             # The cables of a machine that has just ended vanish by themselves.
             with suppress(_netlink_error()):
                 kernel.link("del", index=link["index"])

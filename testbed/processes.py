@@ -78,17 +78,21 @@ def run(
     variables = environment(directory)
     if scratch is not None:
         variables["TMPDIR"] = str(scratch)
-    done = subprocess.run(
-        argv,
-        env=variables,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        umask=0o022,
-    )
+    try:
+        done = subprocess.run(
+            argv,
+            env=variables,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            umask=0o022,
+        )
+    except FileNotFoundError:
+        packages = "testbed/debian-packages.txt"
+        raise LabError(asked, f"no command {argv[0]}", f"install the packages in {packages}") from None
     if done.returncode:
         seen = f"{argv[0]} ended with status {done.returncode}\n{done.stdout}{done.stderr}"
         raise LabError(asked, seen, "mend what the output names, then run it again")
@@ -130,10 +134,11 @@ def end(directory: Path, *, patience: float = PATIENCE) -> list[Process]:
     number = signal.SIGTERM
     # A process may start another one while it is being ended, hence until none is left.
     while left := owned(directory):
+        everyone = {member for process in left for member in family(process)}
         found += [p for p in left if p not in found]
         for process in left:
             process.signal(number)
-        await_end(left, patience)
+        await_end(everyone, patience)
         number = signal.SIGKILL
     return found
 
@@ -160,6 +165,18 @@ def family(process: Process) -> list[Process]:
     for member in found:
         found += children.get(member.pid, [])
     return found
+
+
+def keeper(directory: Path, folder: Path) -> Process | None:
+    """Return the marked process that was started (by `start`) in `folder`, when it runs."""
+    here = folder.absolute()
+    for process in owned(directory):
+        with suppress(OSError):
+            fields = _stat(process.pid)
+            leads = fields is not None and int(fields[_SESSION]) == process.pid
+            if leads and (_PROC / str(process.pid) / "cwd").readlink() == here:
+                return process
+    return None
 
 
 def everything() -> list[Process]:
