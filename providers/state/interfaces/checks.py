@@ -22,7 +22,14 @@ from providers.state.interfaces.options import (
     problem,
     value_problems,
 )
-from providers.state.interfaces.parse import Interfaces, Stanza, is_class_line, joins_class, option_name
+from providers.state.interfaces.parse import (
+    Interfaces,
+    Stanza,
+    is_auto,
+    is_class_line,
+    joins_class,
+    option_name,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _NAME_LENGTH = 15  # IFNAMSIZ less its NUL
@@ -301,7 +308,7 @@ def lower_devices(net: Interfaces, port: str) -> set[str]:
 
 def auto_lines(net: Interfaces, devices: set[str]) -> list[Line]:
     """Return the `auto` lines that name one of these interfaces, in reading order."""
-    return [line for line, names in net.class_lines() if line.keyword == "auto" and devices & set(names)]
+    return [line for line, names in net.class_lines() if is_auto(line) and devices & set(names)]
 
 
 def _order_problems(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:

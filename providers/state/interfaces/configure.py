@@ -10,7 +10,7 @@ from providers.state.interfaces.editor import Editor, with_value, with_words
 from providers.state.interfaces.lines import Line
 from providers.state.interfaces.model import BridgeSpec, Tree
 from providers.state.interfaces.options import seconds, truth
-from providers.state.interfaces.parse import Interfaces, Stanza, joins_class, option_name
+from providers.state.interfaces.parse import Interfaces, Stanza, is_auto, joins_class, option_name
 
 _INDENT = "    "
 _KERNEL_DELAY = 15  # seconds, when no bridge_fd says otherwise
@@ -129,7 +129,7 @@ def _ensure_auto(editor: Editor, net: Interfaces, first: Stanza, spec: BridgeSpe
     limit = net.position(spot) if late and spot is not None else first.position
     for line, names in net.class_lines():
         aliases = [name for name in names if name.startswith(f"{spec.name}:")]
-        if line.keyword == "auto" and aliases and aliases[0] in line.words and net.position(line) <= limit:
+        if is_auto(line) and aliases and aliases[0] in line.words and net.position(line) <= limit:
             place = line.words.index(aliases[0])
             editor.replace(line, with_words(line, {place: f"{spec.name} {aliases[0]}"}))
             return

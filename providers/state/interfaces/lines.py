@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 BLANKS = " \t\n\v\f\r"  # isspace(3) in the C locale: str.split() would take Unicode blanks too
+_SECRET = re.compile(r"psk|pass|key|secret|wpa-eap|identity", re.IGNORECASE)
 _WORDS = re.compile(rf"[^{BLANKS}]+")
 
 
@@ -37,6 +38,11 @@ class Line:
     def rest(self) -> str:
         """All after the first word."""
         return self.text[len(self.keyword) :].lstrip(BLANKS)
+
+    @property
+    def shown(self) -> str:
+        """The text for a message, without what may be a secret (wpa-psk, wireless-key1, ...)."""
+        return f"{self.keyword} ..." if _SECRET.search(self.keyword) else self.text
 
     @property
     def is_blank(self) -> bool:

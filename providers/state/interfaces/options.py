@@ -66,7 +66,7 @@ def place_of(line: Line) -> Place:
 
 def problem(line: Line, why: str) -> Problem:
     """Return a problem with this line."""
-    return Problem(line.file, line.number, line.text, why)
+    return Problem(line.file, line.number, line.shown, why)
 
 
 def is_command(line: Line) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from providers.state.interfaces.lines import BLANKS, Line, logical_lines
+from providers.state.interfaces.lines import Line, logical_lines
 from providers.state.interfaces.model import InterfacesError, Problem, StanzaInfo, Tree
 from providers.state.interfaces.sources import SourcePattern, is_source, patterns_of
 
@@ -103,6 +103,11 @@ def is_class_line(line: Line) -> bool:
     )
 
 
+def is_auto(line: Line) -> bool:
+    """Tell whether the line is `auto`, under either of its names: `ifup -a` goes through it in order."""
+    return line.keyword in {"auto", "allow-auto"}
+
+
 def joins_class(line: Line) -> bool:
     """Tell whether the line is `auto` or `allow-*`: such interfaces are brought up by themselves."""
     return is_class_line(line) and not line.keyword.startswith("no-")
@@ -161,6 +166,10 @@ class Interfaces:
         reader = _FileReader(self)
         for line in self.files[path]:
             position = len(self.lines)
+            if "\0" in line.raw:
+                self.problems.append(
+                    Problem(path, line.number, line.shown, "a NUL byte: ifupdown loses what follows")
+                )
             self.lines.append(line)
             reader.take(line, position)
             if is_source(line):
@@ -230,7 +239,7 @@ class _FileReader:
             )
 
     def _refuse(self, line: Line, why: str) -> None:
-        self.net.problems.append(Problem(line.file, line.number, line.text.strip(BLANKS), why))
+        self.net.problems.append(Problem(line.file, line.number, line.shown, why))
 
 
 def parse(tree: Tree, asked: str) -> Interfaces:

@@ -17,6 +17,7 @@ from providers.state.interfaces.configure import configure, first_stanzas, searc
 from providers.state.interfaces.editor import Editor, changed_files, with_words
 from providers.state.interfaces.lines import Line
 from providers.state.interfaces.model import (
+    MAIN,
     BridgeSpec,
     Change,
     InterfacesError,
@@ -51,6 +52,10 @@ def take_over(tree: Tree, spec: BridgeSpec, original: Mapping[str, JsonValue] | 
         InterfacesError: with every problem found; see interfaces(5).
     """
     asked = f"put {spec.port} into bridge {spec.name} in interfaces(5)"
+    if not tree:
+        raise InterfacesError(
+            asked, [Problem(MAIN, 0, "", "there is no such file: ifupdown configures nothing here")]
+        )
     net = Interfaces(tree)
     if problems := [*spec_problems(spec), *tree_problems(net, spec)]:
         raise InterfacesError(asked, problems)
@@ -214,11 +219,11 @@ def _rename_alias_words(editor: Editor, net: Interfaces, spec: BridgeSpec) -> No
 
 def _late_bridge(net: Interfaces, spec: BridgeSpec) -> list[Problem]:
     """An alias of the bridge must not be brought up before the bridge can be."""
-    port = [line for line, names in net.class_lines() if line.keyword == "auto" and spec.port in names]
+    port = [line for line, names in net.class_lines() if is_auto(line) and spec.port in names]
     found = []
     for line, names in net.class_lines():
         aliases = [name for name in names if name.startswith(f"{spec.name}:")]
-        if line.keyword != "auto" or not aliases or not port:
+        if not is_auto(line) or not aliases or not port:
             continue
         first_port = (net.position(port[0]), _place(port[0], spec.port))
         if (net.position(line), _place(line, aliases[0])) < first_port:

@@ -170,3 +170,23 @@ def test_an_error_survives_pickling_with_its_problems() -> None:
         refused.value.problems,
         str(refused.value),
     )
+
+
+def test_no_secret_stands_in_a_refusal() -> None:
+    text = "iface eth0 inet dhcp\n wpa-psk hunter2\n wireless-key1 s3cret # x\nauto lo\n wpa-password misplaced\n"
+    with pytest.raises(InterfacesError) as refused:
+        take_over({MAIN: text}, SPEC)
+    assert "'wpa-psk ...'" in str(refused.value)
+    assert not any(secret in str(refused.value) for secret in ("hunter2", "s3cret", "misplaced"))
+
+
+@pytest.mark.parametrize("tree", [{}, {MAIN: "auto lo\niface lo inet loopback\n\0\n"}])
+def test_files_that_are_none_are_refused(tree: dict[str, str]) -> None:
+    with pytest.raises(InterfacesError, match=MAIN):
+        take_over(tree, SPEC)
+
+
+def test_allow_auto_is_auto() -> None:
+    text, change = taken("iface eth0 inet dhcp\nallow-auto eth0\n")
+    assert text.endswith("\nallow-auto eth0\nauto br0\n")
+    assert back(text, change) == "iface eth0 inet dhcp\nallow-auto eth0\n"
