@@ -32,6 +32,7 @@ from providers.state.interfaces.options import MANAGED, Place, address_of, is_co
 from providers.state.interfaces.parse import (
     Interfaces,
     Stanza,
+    is_auto,
     is_class_line,
     joins_class,
     option_name,

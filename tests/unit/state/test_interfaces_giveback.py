@@ -173,11 +173,11 @@ def test_an_error_survives_pickling_with_its_problems() -> None:
 
 
 def test_no_secret_stands_in_a_refusal() -> None:
-    text = "iface eth0 inet dhcp\n wpa-psk hunter2\n wireless-key1 s3cret # x\nauto lo\n wpa-password misplaced\n"
+    text = "iface eth0 inet dhcp\n wpa-psk hunter2\n wireless-key1 s3cret #\nauto lo\n wpa-password wrong\n"
     with pytest.raises(InterfacesError) as refused:
         take_over({MAIN: text}, SPEC)
     assert "'wpa-psk ...'" in str(refused.value)
-    assert not any(secret in str(refused.value) for secret in ("hunter2", "s3cret", "misplaced"))
+    assert not any(secret in str(refused.value) for secret in ("hunter2", "s3cret", "wrong"))
 
 
 @pytest.mark.parametrize("tree", [{}, {MAIN: "auto lo\niface lo inet loopback\n\0\n"}])
