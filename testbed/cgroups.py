@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import time
 from contextlib import suppress
 from pathlib import Path
 
 _GROUP = "kvm-lab"
+_EMPTYING = 10.0
 
 
 def scope(unit: str) -> list[str]:
@@ -32,8 +35,22 @@ def remove(bridge: str) -> None:
         top = root / f"{_GROUP}-{bridge}"
         folders = [path for path in top.rglob("*") if path.is_dir()] if top.exists() else []
         for folder in [*sorted(folders, key=lambda path: len(path.parts), reverse=True), top]:
+            _remove_emptied(folder)
+
+
+def _remove_emptied(folder: Path) -> None:
+    """Remove a group; the kernel counts a killed process in it until it is quite gone."""
+    deadline = time.monotonic() + _EMPTYING
+    while True:
+        try:
             with suppress(FileNotFoundError):
                 folder.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _managed() -> bool:
