@@ -1,0 +1,319 @@
+"""One host and one guest from `pulumi up` to `pulumi destroy`; each test builds on those before it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed import Machine, Testbed
+from tests.e2e.guest import GuestLogin, domain_xml, virsh
+from tests.e2e.stack import Outcome, Stack, guest_entry
+
+ADDRESS = "198.18.0.121"
+DOMAIN = "e2e-web"
+INTERFACES = "/etc/network/interfaces"
+
+
+@dataclass
+class Lab:
+    """The stack that is up, with what the machine was like before."""
+
+    stack: Stack
+    machine: Machine
+    before: dict[str, str]
+    first_up: Outcome
+    login: GuestLogin
+
+    @property
+    def bridge(self) -> dict[str, Any]:
+        entry: dict[str, Any] = self.stack.hosts[0]["bridge"]
+        return entry
+
+    @property
+    def guest(self) -> dict[str, Any]:
+        entry: dict[str, Any] = self.stack.hosts[0]["guests"][0]
+        return entry
+
+    def up(self) -> Outcome:
+        outcome = self.stack.up()
+        assert outcome.status == 0, outcome.text
+        return outcome
+
+
+def footprint(machine: Machine) -> dict[str, str]:
+    """Return what a destroyed stack must leave as it was: files, packages, links, addresses, routes."""
+    commands = {
+        "interfaces": "cat /etc/network/interfaces; find /etc/network -type f | sort | xargs sha256sum",
+        "packages": "dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n' | grep ' ii'",
+        "links": "ls /sys/class/net",
+        "addresses": "ip -br -4 address",
+        "routes": "ip route",
+        "units": "ls /etc/systemd/system /run/systemd/transient 2>/dev/null",
+        "state": "ls -A /var/lib/kvm-lab 2>/dev/null || true",
+    }
+    return {name: machine.ssh(["sh", "-c", command]).stdout for name, command in commands.items()}
+
+
+@pytest.fixture(scope="module")
+def lab(
+    stack: Stack,
+    machine: Machine,
+    testbed: Testbed,
+    login_key: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Lab:
+    before = footprint(machine)
+    gateway = str(testbed.network.gateway)
+    stack.hosts[0]["guests"] = [guest_entry("web", f"{ADDRESS}/24", login_key, gateway=gateway)]
+    first = stack.up()
+    assert first.status == 0, first.text
+    login = GuestLogin(
+        address=ADDRESS,
+        user="student",
+        host_key=stack.outputs()["guests"]["web"]["host_key"],
+        identity_file=login_key["private"],
+        known_hosts=tmp_path_factory.mktemp("guest") / "known_hosts",
+    )
+    return Lab(stack, machine, before, first, login)
+
+
+def kernel(machine: Machine, option: str) -> str:
+    return machine.ssh(["cat", f"/sys/class/net/br0/bridge/{option}"]).stdout.strip()
+
+
+def test_the_host_has_the_bridge_of_the_lecture(lab: Lab) -> None:
+    text = lab.machine.ssh(["cat", INTERFACES]).stdout
+    for line in (
+        "iface eth0 inet manual",
+        "auto br0",
+        "iface br0 inet static",
+        "bridge_ports eth0",
+        "bridge_stp off",
+        "bridge_fd 0",
+        "bridge_maxwait 0",
+        "iface br0 inet6 auto",
+    ):
+        assert re.search(rf"^\s*{re.escape(line)}$", text, re.MULTILINE), f"{line!r} is not in\n{text}"
+    assert (kernel(lab.machine, "stp_state"), kernel(lab.machine, "forward_delay")) == ("0", "0")
+    assert (
+        f"{lab.machine.address}/24" in lab.machine.ssh(["ip", "-br", "-4", "address", "show", "br0"]).stdout
+    )
+    ports = lab.machine.ssh(["ls", "/sys/class/net/br0/brif"]).stdout.split()
+    assert ports == ["eth0", "vnet0"]
+
+
+def test_no_desktop_came_along(lab: Lab) -> None:
+    added = set(footprint(lab.machine)["packages"].split("\n")) - set(lab.before["packages"].split("\n"))
+    names = {line.split()[0] for line in added if line}
+    assert "qemu-system-x86" in names
+    assert not {name for name in names if re.search("desktop|^xserver|^xorg|gdm|lightdm|sddm", name)}
+
+
+def test_a_second_up_changes_nothing(lab: Lab) -> None:
+    outcome = lab.stack.up("--expect-no-changes")
+    assert outcome.status == 0, outcome.text
+
+
+def test_the_guest_answers_with_the_key_its_seed_gave_it(lab: Lab) -> None:
+    assert lab.login.answers()
+    assert lab.login.ssh("hostname").strip() == "web"
+    assert lab.login.ssh("sudo", "-n", "id", "-u").strip() == "0"
+    lab.login.ssh("sudo", "cloud-init", "status", "--wait", check=False)
+    assert "status: done" in lab.login.ssh("cloud-init", "status")
+
+
+def test_the_domain_is_as_declared(lab: Lab) -> None:
+    xml = domain_xml(lab.machine, DOMAIN)
+    disks = xml.findall("devices/disk")
+    assert {disk.get("type") for disk in disks} == {"file"}
+    assert {disk.get("device"): disk.find("driver").get("type") for disk in disks} == {  # type: ignore[union-attr]
+        "disk": "qcow2",
+        "cdrom": "raw",
+    }
+    graphics = xml.findall("devices/graphics")
+    assert [(one.get("type"), one.get("listen")) for one in graphics] == [("vnc", "127.0.0.1")]
+    assert xml.get("type") == "qemu"
+    outputs = lab.stack.outputs()
+    assert outputs["hosts"]["e1"]["domain_type"] == "qemu"
+
+
+def test_apparmor_would_let_the_guest_at_its_disks(lab: Lab) -> None:
+    """virt-aa-helper prints the rules that a host with AppArmor loads for the domain."""
+    xml = domain_xml(lab.machine, DOMAIN)
+    uuid = xml.findtext("uuid")
+    files = [source.get("file", "") for source in xml.findall("devices/disk/source")]
+    assert len(files) == 2
+    overlay = next(file for file in files if file.endswith(".qcow2"))
+    info = json.loads(lab.machine.ssh(["qemu-img", "info", "-U", "--output=json", overlay]).stdout)
+    base = info["full-backing-filename"]
+    definition = virsh(lab.machine, "dumpxml", "--inactive", DOMAIN)
+    helper = ["/usr/lib/libvirt/virt-aa-helper", "--dryrun", "-c", "-u", f"libvirt-{uuid}"]
+    rules = lab.machine.ssh(helper, stdin=definition).stdout
+    for path in [*files, base]:
+        assert f'"{path}"' in rules, f"no rule for {path} in\n{rules}"
+    writable = [line for line in rules.splitlines() if f'"{overlay}"' in line and "rw" in line]
+    assert writable
+
+
+def test_secrets_stay_secret(lab: Lab) -> None:
+    private = lab.login.ssh("sudo", "cat", "/etc/ssh/ssh_host_ed25519_key")
+    body = [line for line in private.splitlines() if line and "-----" not in line]
+    assert len(body) >= 4
+    backend = "\n".join(p.read_text(errors="replace") for p in lab.stack.folder.rglob("*") if p.is_file())
+    logs = lab.machine.ssh(
+        ["sh", "-c", "journalctl -o cat --no-pager; cat /var/log/libvirt/qemu/*.log"]
+    ).stdout
+    outputs = json.dumps(lab.stack.outputs())
+    for line in body[1:]:  # the first line of every OpenSSH private key is nearly the same
+        for place, text in {
+            "state": backend,
+            "output of up": lab.stack.log,
+            "host's logs": logs,
+            "stack outputs": outputs,
+        }.items():
+            assert line not in text, f"a line of the guest's private host key is in the {place}"
+    folder = "/var/lib/libvirt/images/kvm-lab-e2e"
+    modes = lab.machine.ssh(["find", folder, "-type", "f", "-printf", "%m %f\\n"]).stdout.split("\n")
+    assert {line.split()[0] for line in modes if line} == {"600"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "seen"),
+    [
+        ({"vcpus": 2}, {"vcpu": "2"}),
+        ({"memory_mib": 640}, {"memory": str(640 * 1024)}),
+        ({"vcpus": 1, "memory_mib": 512}, {"vcpu": "1", "memory": str(512 * 1024)}),
+    ],
+)
+def test_an_edit_of_the_domain_takes_effect_and_keeps_the_disk(
+    lab: Lab, edit: dict[str, Any], seen: dict[str, str]
+) -> None:
+    lab.login.wait()
+    lab.login.ssh("sudo", "sh", "-c", "echo kept > /marker && sync")
+    lab.guest.update(edit)
+    plan = lab.stack.plan()
+    assert "Volume web-g1" not in plan
+    assert plan["Domain web"] in {"replace", "create-replacement", "delete-replaced"}
+    lab.up()
+    xml = domain_xml(lab.machine, DOMAIN)
+    assert {name: xml.findtext(name) for name in seen} == seen
+    lab.login.wait()
+    assert lab.login.ssh("cat", "/marker").strip() == "kept"
+    assert lab.stack.changed_nothing()
+
+
+def test_a_key_added_reaches_the_guest_at_its_next_boot_and_keeps_the_disk(lab: Lab, tmp_path: Path) -> None:
+    key = tmp_path / "second"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    lab.guest["ssh_keys"] = [key.with_suffix(".pub").read_text().strip()]
+    assert "Volume web-g1" not in lab.stack.plan()
+    lab.up()
+    assert lab.stack.changed_nothing()
+    virsh(lab.machine, "destroy", DOMAIN)
+    virsh(lab.machine, "start", DOMAIN)
+    second = GuestLogin(ADDRESS, "student", lab.login.host_key, str(key), lab.login.known_hosts)
+    second.wait()
+    assert second.ssh("cat", "/marker").strip() == "kept"
+    lab.login.wait()
+
+
+@pytest.mark.parametrize(
+    ("edit", "option", "seen"),
+    [
+        ({"max_wait": 5}, "bridge_maxwait", "5"),
+        ({"dns_search": ["lab.example"]}, "dns-search", "lab.example"),
+        ({"forward_delay": 4}, "bridge_fd", "4"),
+        ({"stp": True, "forward_delay": 2}, "bridge_stp", "on"),
+        ({"stp": False, "forward_delay": 0}, "bridge_fd", "0"),
+    ],
+)
+def test_each_bridge_option_changes_in_file_and_kernel_without_an_outage(
+    lab: Lab, edit: dict[str, Any], option: str, seen: str
+) -> None:
+    index = lab.machine.ssh(["cat", "/sys/class/net/br0/ifindex"]).stdout
+    lab.bridge.update(edit)
+    plan = lab.stack.plan()
+    assert plan["NetworkBridge e1"] == "update"
+    lab.up()
+    text = lab.machine.ssh(["cat", INTERFACES]).stdout
+    assert re.search(rf"^\s*{option} {re.escape(seen)}$", text, re.MULTILINE), text
+    wanted = {"stp": lab.bridge.get("stp", False), "forward_delay": lab.bridge.get("forward_delay", 0)}
+    assert kernel(lab.machine, "stp_state") == ("1" if wanted["stp"] else "0")
+    assert int(kernel(lab.machine, "forward_delay")) == wanted["forward_delay"] * 100  # USER_HZ
+    assert lab.machine.ssh(["cat", "/sys/class/net/br0/ifindex"]).stdout == index, "the bridge was made anew"
+    assert lab.stack.changed_nothing()
+
+
+FILE_DRIFT = r"sed -i 's/bridge_fd 0/bridge_fd 9/' /etc/network/interfaces"
+KERNEL_DRIFT = "ip link set dev br0 type bridge forward_delay 700"
+
+
+@pytest.mark.parametrize("drift", [[FILE_DRIFT], [KERNEL_DRIFT], [FILE_DRIFT, KERNEL_DRIFT]])
+def test_drift_by_hand_is_found_named_and_mended(lab: Lab, drift: list[str]) -> None:
+    lab.machine.ssh(["sh", "-c", "; ".join(drift)])
+    found = lab.stack.pulumi("preview", "--refresh", "--diff")
+    assert "forward_delay" in found.text, found.text
+    assert lab.stack.up("--refresh").status == 0
+    assert kernel(lab.machine, "forward_delay") == "0"
+    assert "bridge_fd 0" in lab.machine.ssh(["cat", INTERFACES]).stdout
+    assert lab.stack.changed_nothing()
+
+
+def test_after_a_reboot_of_the_host_there_is_nothing_to_do(lab: Lab) -> None:
+    lab.machine.kill()
+    lab.machine.boot()
+    lab.machine.wait()
+    lab.login.wait()
+    assert lab.stack.up("--refresh", "--expect-no-changes").status == 0
+
+
+def test_a_foreign_domain_of_the_wanted_name_is_left_alone(lab: Lab, login_key: dict[str, str]) -> None:
+    disk = "/var/lib/libvirt/images/foreign.qcow2"
+    lab.machine.ssh(["qemu-img", "create", "-q", "-f", "qcow2", disk, "8M"])
+    before = lab.machine.ssh(["sha256sum", disk]).stdout
+    definition = (
+        "<domain type='qemu'><name>e2e-taken</name><memory>65536</memory><os><type>hvm</type></os><devices>"
+        "<disk type='file'><driver name='qemu' type='qcow2'/>"
+        f"<source file='{disk}'/><target dev='vda'/></disk>"
+        "</devices></domain>"
+    )
+    lab.machine.ssh(["virsh", "-c", "qemu:///system", "define", "/dev/stdin"], stdin=definition)
+    uuid = virsh(lab.machine, "domuuid", "e2e-taken")
+    lab.stack.hosts[0]["guests"].append(guest_entry("taken", "198.18.0.122/24", login_key))
+    outcome = lab.stack.up()
+    assert outcome.status != 0
+    assert "e2e-taken" in outcome.text
+    assert virsh(lab.machine, "domuuid", "e2e-taken") == uuid
+    assert lab.machine.ssh(["sha256sum", disk]).stdout == before
+    lab.stack.hosts[0]["guests"].pop()
+    lab.up()
+    virsh(lab.machine, "undefine", "e2e-taken")
+    lab.machine.ssh(["rm", disk])
+
+
+def test_two_stacks_on_one_host_end_in_either_order(lab: Lab) -> None:
+    plain = {**lab.stack.hosts[0], "guests": []}
+    other = Stack("other", lab.stack.folder.with_name("other"), lab.stack.mark, [plain], [])
+    assert other.up().status == 0
+    assert other.pulumi("destroy", "--yes").status == 0  # the later one goes first
+    assert lab.login.answers()
+    assert lab.stack.up("--refresh", "--expect-no-changes").status == 0
+
+    assert other.up().status == 0
+    assert lab.stack.pulumi("destroy", "--yes").status == 0  # the earlier one goes first
+    assert other.up("--refresh", "--expect-no-changes").status == 0
+    assert "bridge_ports eth0" in lab.machine.ssh(["cat", INTERFACES]).stdout
+    assert other.pulumi("destroy", "--yes").status == 0
+    other.forget()
+
+
+def test_nothing_is_left_on_the_host(lab: Lab) -> None:
+    assert footprint(lab.machine) == lab.before
+    left = lab.machine.ssh(["find", "/var/lib/libvirt/images", "-type", "f"], check=False).stdout
+    assert left == ""
