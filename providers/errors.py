@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 SEEN_LINES = 20
 
 
@@ -25,9 +27,12 @@ class LabError(Exception):
     Never give it a secret: Pulumi writes its text into the engine's log.
     """
 
+    seen_lines: ClassVar[int] = SEEN_LINES
+    """How much of what was seen is kept; more where every line is a mistake of the reader's own."""
+
     def __init__(self, asked: str, seen: str, remedy: str) -> None:
         self.asked = asked
-        self.seen = tail(seen)
+        self.seen = tail(seen, self.seen_lines)
         self.remedy = remedy
         super().__init__(f"{asked}\n  seen: {_indent(self.seen)}\n  to do: {_indent(remedy)}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -131,6 +132,8 @@ class InterfacesError(LabError):
         asked: what was to be done.
         problems: every problem found, in file order.
     """
+
+    seen_lines: ClassVar[int] = 1000
 
     def __init__(self, asked: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
