@@ -96,6 +96,7 @@ class Testbed:
         wanted = list(specs)
         self._refuse(wanted)
         prerequisites.check(self.directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
         if not self.network.standing():
             self.network.build()
             network.warn_of_firewall(self.directory, self.network.bridge)

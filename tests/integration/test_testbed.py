@@ -160,7 +160,7 @@ class Apart:
         assert done.returncode == 0, done.stderr
 
     def up_and_kill(self, moment: Callable[[Apart, str], bool]) -> None:
-        """Start `up` and kill it, and it alone, as soon as `moment` is there: given what it has said so far."""
+        """Start `up`, and kill it alone as soon as `moment`, given what it has said so far, has come."""
         said = self.folder.with_suffix(".said")
         with said.open("wb") as output:
             up = subprocess.Popen(self.command("up"), stdout=output, stderr=subprocess.STDOUT)
