@@ -93,20 +93,35 @@ class Testbed:
         Raises:
             LabError: something is missing here, an address is unfit, or a machine did not come up.
         """
+        machines = self.enrol(specs)
+        if not self.network.standing():
+            self.network.build()
+            network.warn_of_firewall(self.directory, self.network.bridge)
+        started = self._boot(machines)
+        if started:
+            self._introduce(started)
+        return machines
+
+    def enrol(self, specs: Iterable[Spec]) -> list[Machine]:
+        """Give these machines their keys and disks; none is started, and nothing outside the folder changes.
+
+        Raises:
+            LabError: something is missing here, or an address is unfit.
+        """
         wanted = list(specs)
         self._refuse(wanted)
         prerequisites.check(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        if not self.network.standing():
-            self.network.build()
-            network.warn_of_firewall(self.directory, self.network.bridge)
         around = self._surroundings()
-        machines = [self._adopt(spec, around) for spec in [*self._known_specs(), *wanted]]
-        self._machines = {machine.name: machine for machine in machines}
-        started = self._boot([self._machines[spec.name] for spec in wanted])
-        if started:
-            self._introduce(started)
-        return [self._machines[spec.name] for spec in wanted]
+        everyone = [self._adopt(spec, around) for spec in [*self._known_specs(), *wanted]]
+        self._machines = {machine.name: machine for machine in everyone}
+        replace(self.directory / "hosts", _hosts_file([m.spec for m in self._machines.values()]))
+        machines = [self._machines[spec.name] for spec in wanted]
+        for machine in machines:
+            machine.prepare()
+        known = [f"{m.address} {key}\n" for m in self._machines.values() for key in m.host_keys]
+        replace(self.directory / "known_hosts", "".join(known))
+        return machines
 
     def machine(self, name: str) -> Machine:
         """Return a machine of this testbed.
@@ -199,12 +214,6 @@ class Testbed:
         idle = [machine for machine in machines if machine.process is None or not machine.answers()]
         if not idle:
             return []
-        everyone = self._machines.values()
-        replace(self.directory / "hosts", _hosts_file([machine.spec for machine in everyone]))
-        for machine in idle:
-            machine.prepare()
-        known = [f"{m.address} {key}\n" for m in everyone for key in m.host_keys]
-        replace(self.directory / "known_hosts", "".join(known))
         for machine in idle:
             machine.boot()
         with (
