@@ -21,6 +21,7 @@
 #               It changes by rename, under a lock: one of confirm and rollback wins, and a full disk
 #               cannot stop it.
 #   journal     a line per phase: seconds since boot, phase
+#   log         what the commands of the change printed; undo.log: those of the rollback
 #
 # Exit status: 0 done, 1 not done (the reason is on stderr), 3 another change is pending.
 set -u
@@ -69,6 +70,12 @@ load_settings() {
 take_lock() {
     exec 9>>"$base/lock" || fail "cannot open $base/lock"
     flock -w "$1" 9 || fail "another step of a network change is still running"
+}
+
+# The same for a step of this change: another step may have ended it while this one waited.
+take_own_lock() { # exit status if it is over
+    take_lock 60
+    [ -e "$here/settings" ] || { say "the change is over"; exit "$1"; }
 }
 
 drop_lock() { exec 9>&-; }
@@ -248,6 +255,8 @@ listed() { # word, list
     case " $2 " in *" $1 "*) true ;; *) false ;; esac
 }
 
+routes_on() { ip -4 route show dev "$1" | sed 's/ *$//'; }
+
 # What the kernel has before the change, to return to when ifupdown cannot.
 take_snapshot() {
     mkdir -p "$here/before" || return 1
@@ -257,6 +266,7 @@ take_snapshot() {
         [ -d "/sys/class/net/$device" ] || continue
         ip -4 address save dev "$device" >"$here/before/$device.4" || return 1
         ip -6 address save dev "$device" scope global permanent >"$here/before/$device.6" || return 1
+        routes_on "$device" >"$here/before/$device.routes" || return 1
         ip -4 route save table all dev "$device" >"$here/before/$device.routes4" || return 1
         ip -6 route save table all dev "$device" >"$here/before/$device.routes6" || return 1
         cat "/proc/sys/net/ipv6/conf/$device/addr_gen_mode" >"$here/before/$device.mode" 2>/dev/null
@@ -346,6 +356,14 @@ take_apart() {
     done
 }
 
+# What the old files gave now and the kernel had otherwise before: another default route is in the way of it.
+drop_new_routes() { # device
+    routes_on "$1" | while read -r route; do
+        # shellcheck disable=SC2086  # a route is several words
+        grep -qxF -- "$route" "$here/before/$1.routes" || ip -4 route delete $route dev "$1"
+    done
+}
+
 # The old files are in place: as ifupdown does it, then whatever it left out.
 put_together() {
     # shellcheck disable=SC2086  # a list of interface names
@@ -356,7 +374,9 @@ put_together() {
     reattach || true
     for device in $again; do
         [ -d "/sys/class/net/$device" ] || continue
+        [ -e "$here/before/$device.routes" ] || continue
         ip link set dev "$device" up || true
+        drop_new_routes "$device"
         ip address restore <"$here/before/$device.4" || true
         ip address restore <"$here/before/$device.6" || true
         ip route restore <"$here/before/$device.routes4" || true
@@ -420,7 +440,7 @@ roll_back() {
     [ "$(verdict_of "$here")" != pending ] || set_verdict "$here" pending rolling-back || return 1
     note_reason "$1"
     [ "$2" = apply ] || stop_apply
-    undo_network >>"$here/log" 2>&1
+    undo_network >>"$here/undo.log" 2>&1
     disarm
     finish
 }
@@ -511,14 +531,14 @@ apply_now() {
     if change_network >>"$here/log" 2>&1 && enter_phase applied; then
         exit 0
     fi
-    take_lock 60
+    take_own_lock 1
     [ "$(verdict_of "$here")" = pending ] || exit 1
     roll_back "the change failed in phase $(phase_of "$here")" apply
     exit 1
 }
 
 confirm() {
-    take_lock 30
+    take_own_lock 1
     case $(verdict_of "$here") in
         confirmed) ;;
         pending)
@@ -532,7 +552,7 @@ confirm() {
 }
 
 rollback() {
-    take_lock 60
+    take_own_lock 0
     case $(verdict_of "$here") in
         pending | rolling-back) roll_back "${1:-asked for by the client}" other ;;
         *) settle ;;
@@ -541,7 +561,7 @@ rollback() {
 
 # Before networking.service: ifup has not run, only the files count.
 boot_restore() {
-    take_lock 60
+    take_own_lock 0
     case $(verdict_of "$here") in
         pending | rolling-back)
             [ ! -e "$here/pending" ] || set_verdict "$here" pending rolling-back
@@ -582,7 +602,10 @@ status() {
         "$id" "$stack" "$(verdict_of "$here")" "$(phase_of "$here")" "$(seconds_left)"
     printf 'since=%s\n' "$(date -u -r "$here/settings" '+%Y-%m-%d %H:%M:%S UTC')"
     printf 'reason=%s\n' "$(cat "$here/reason" 2>/dev/null)"
-    tail -n 20 "$here/log" 2>/dev/null | sed 's/^/log=/'
+    {
+        tail -n 20 "$here/log"
+        sed -n '/^network-transaction: /p' "$here/undo.log"
+    } 2>/dev/null | sed 's/^/log=/'
 }
 
 # Before anything is armed the client may think better of it.
@@ -614,7 +637,7 @@ case ${1:-} in
     rollback) rollback "${3:-}" ;;
     boot-restore) boot_restore ;;
     settle)
-        take_lock 60
+        take_own_lock 0
         settle
         ;;
     status) status ;;
