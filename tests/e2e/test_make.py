@@ -1,0 +1,141 @@
+"""What `make up` and `make down` run: a table, ssh commands that work as printed, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from testbed import processes
+from tests.conftest import ROOT
+
+FOLDER = ROOT / ".lab/test-make"
+ADDRESS = "198.18.4.11"
+DEADLINE = 600.0
+
+
+@pytest.fixture
+def stack_file(tmp_path: Path) -> Path:
+    host: dict[str, Any] = {
+        "name": "m1",
+        "address": ADDRESS,
+        "identity_file": ".lab/test-make/id_ed25519",
+        "known_hosts": ".lab/test-make/known_hosts",
+        "bridge": {"port": "eth0"},
+    }
+    path = tmp_path / "Pulumi.made.yaml"
+    path.write_text(yaml.safe_dump({"config": {"kvm-lab:hosts": [host]}}))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def ended(stack_file: Path) -> Iterator[None]:
+    yield
+    lab("down", stack_file)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def argv(command: str, stack_file: Path) -> list[str]:
+    places = ["--testbed", ".lab/test-make", "--bridge", "labmake", "--range", "198.18.4.0/24"]
+    return [sys.executable, "-m", "lab", command, "--stack", "made", "--stack-file", str(stack_file), *places]
+
+
+def lab(command: str, stack_file: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv(command, stack_file), cwd=ROOT, capture_output=True, text=True, check=False, timeout=DEADLINE
+    )
+
+
+def snapshot() -> dict[str, str]:
+    """What `up` might have changed on this machine, by the command that shows it."""
+    commands = [
+        "ip -oneline link",
+        "ip route show table all",
+        "nft list ruleset",
+        "findmnt --raw --noheadings",
+        "sysctl net.ipv4.ip_forward",
+        "losetup --list",
+        "find /etc -printf %p:%T@:%s\\n",
+    ]
+    return {
+        command: subprocess.run(command.split(), capture_output=True, text=True, check=False).stdout
+        for command in commands
+    }
+
+
+@pytest.mark.usefixtures("engine", "guest_image")
+def test_up_prints_a_table_and_logins_and_down_takes_all_away(stack_file: Path) -> None:
+    before = snapshot()
+    up = lab("up", stack_file)
+    assert up.returncode == 0, up.stdout + up.stderr
+    lines = up.stdout.splitlines()
+    assert lines[lines.index("host  type  bridge  ports  guests") + 1].split() == [
+        "m1",
+        "qemu",
+        "br0",
+        "eth0",
+    ]
+    (command,) = [line for line in lines if line.startswith("ssh ")]
+    assert "StrictHostKeyChecking=yes" in command
+    login = subprocess.run(
+        [*shlex.split(command), "hostname"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (login.returncode, login.stdout.strip()) == (0, "m1"), login.stderr
+
+    again = lab("up", stack_file)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "unchanged" in again.stdout
+    assert not {"created", "updated", "replaced", "deleted"} & set(again.stdout.split())
+
+    assert lab("down", stack_file).returncode == 0
+    assert snapshot() == before
+    assert processes.owned(FOLDER) == []
+    assert not FOLDER.exists()
+
+
+@pytest.mark.usefixtures("engine", "guest_image")
+def test_down_leaves_nothing_of_an_up_whose_pulumi_was_orphaned(stack_file: Path) -> None:
+    before = snapshot()
+    up = subprocess.Popen(
+        argv("up", stack_file), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert up.stdout is not None
+    deadline = time.monotonic() + DEADLINE
+    while "AptPackages m1 creating" not in (line := up.stdout.readline()):
+        assert line, "pulumi ended early"
+        assert time.monotonic() < deadline
+    os.kill(up.pid, signal.SIGKILL)
+    up.wait()
+    assert any("pulumi" in process.command for process in processes.owned(FOLDER))
+    up.stdout.close()
+    assert lab("down", stack_file).returncode == 0
+    assert snapshot() == before
+    assert processes.owned(FOLDER) == []
+    assert not FOLDER.exists()
+
+
+@pytest.mark.parametrize(("command", "instead"), [("up", "pulumi up"), ("down", "pulumi destroy")])
+def test_a_host_outside_the_testbed_is_never_touched(stack_file: Path, command: str, instead: str) -> None:
+    settings = yaml.safe_load(stack_file.read_text())
+    settings["config"]["kvm-lab:hosts"].append(
+        {"name": "real", "address": "192.0.2.77", "host_keys": [], "bridge": {"port": "eth0"}}
+    )
+    stack_file.write_text(yaml.safe_dump(settings))
+    before = snapshot()
+    refused = lab(command, stack_file)
+    assert refused.returncode != 0
+    assert "real" in refused.stderr
+    assert f"{instead} --stack made" in refused.stderr
+    assert snapshot() == before
+    settings["config"]["kvm-lab:hosts"].pop()
+    stack_file.write_text(yaml.safe_dump(settings))
