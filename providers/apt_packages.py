@@ -270,7 +270,10 @@ def _known_names(session: Session) -> set[str]:
 
 
 def _update(host: _Host) -> list[str]:
-    """Fetch the package lists; return what apt complains about: one archive that fails is no error."""
+    """Fetch the package lists; return what apt complains about.
+
+    An archive that fails is no error by itself: what is asked for may be in another one.
+    """
     deadline = time.monotonic() + LOCK_TIMEOUT
     with host.phase("apt-get update"):
         while True:
@@ -278,11 +281,14 @@ def _update(host: _Host) -> list[str]:
             try:
                 said = _run(host, ["apt-get", "-q", "update"], UPDATE_TIMEOUT)
             except CommandFailed as error:
-                # somebody was faster: DPkg::Lock::Timeout does not cover the lists' lock
-                if f"{LISTS}/lock" not in error.seen or time.monotonic() > deadline:
-                    raise
-            else:
-                return [line for line in said.splitlines() if line.startswith(("W:", "E:"))]
+                said = error.seen
+            # somebody was faster: DPkg::Lock::Timeout does not cover the lists' lock
+            if f"{LISTS}/lock" not in said or time.monotonic() > deadline:
+                break
+    complaints = [line for line in said.splitlines() if line.startswith(("W:", "E:"))]
+    for complaint in complaints:
+        host.tell(complaint)
+    return complaints
 
 
 def _simulated(host: _Host, argv: list[str]) -> apt.Transaction:

@@ -8,6 +8,6 @@ lslocks --noheadings --raw --notruncate --output PID,PATH |
         *) continue ;;
         esac
         # ended since: then it holds nothing
-        command=$(tr '\0' ' ' <"/proc/$pid/cmdline") || continue
-        printf 'process %s (%s)\n' "$pid" "${command% }"
+        command=$(tr '\0\n' '  ' <"/proc/$pid/cmdline") || continue
+        printf 'process %s (%.200s)\n' "$pid" "${command% }"
     done 2>/dev/null | sort -u

@@ -17,6 +17,7 @@ HOST_KEY_TYPES = (
     "ssh-rsa",
 )
 _LENGTH_BYTES = 4
+_FEWEST_PARTS = 2
 
 
 def fingerprint(host_key: str) -> str:
@@ -38,12 +39,22 @@ def _host_key(text: str) -> str:
         blob = base64.b64decode(encoded, validate=True)
     except binascii.Error as error:
         raise ValueError(f"the key after {kind} is not base64; was it cut?") from error
-    # RFC 4253, 6.6: the blob starts with its own type as a string with a 32-bit length
-    length = int.from_bytes(blob[:_LENGTH_BYTES], "big")
-    inner = blob[_LENGTH_BYTES : _LENGTH_BYTES + length]
-    if inner != kind.encode() or len(blob) <= _LENGTH_BYTES + length:
+    parts = _strings(blob)
+    if len(parts) < _FEWEST_PARTS or parts[0] != kind.encode():
         raise ValueError(f"the key after {kind} is not a key of that type; was it cut?")
     return f"{kind} {encoded}"
+
+
+def _strings(blob: bytes) -> list[bytes]:
+    """Return the strings a key's blob consists of (RFC 4253, 6.6: first its type); none if it is cut."""
+    parts: list[bytes] = []
+    while blob:
+        end = _LENGTH_BYTES + int.from_bytes(blob[:_LENGTH_BYTES], "big")
+        if end > len(blob):
+            return []
+        parts.append(blob[_LENGTH_BYTES:end])
+        blob = blob[end:]
+    return parts
 
 
 HostKey = Annotated[str, AfterValidator(_host_key)]

@@ -37,6 +37,13 @@ LOCK_HEARTBEAT = 15.0
 LOCK_IDLE = 180
 _ASKED_LENGTH = 300
 _NO_SUCH_FILE = 44
+_NOT_FOUND = 127
+_SUDO_REFUSALS = (
+    "sudo: a password is required",
+    "is not in the sudoers file",
+    "may not run sudo",
+    "is not allowed to execute",
+)
 _UPLOAD_CHUNK = 256 << 10
 _SCRIPTS = Path(__file__).with_name("scripts")
 
@@ -336,9 +343,9 @@ class Session:
 
     def _refuse_sudo_failure(self, asked: str, done: command.Finished) -> None:
         stderr = _text(done.stderr)
-        denied = any(words in stderr for words in ("password is required", "may not run", "not allowed to"))
-        missing = "sudo" in stderr and ("No such file" in stderr or "command not found" in stderr)
-        if done.exit_status == 0 or not (missing or (stderr.startswith("sudo:") and denied)):
+        missing = done.exit_status == _NOT_FOUND and stderr.startswith("env:") and "sudo" in stderr
+        denied = done.exit_status == 1 and any(words in stderr for words in _SUDO_REFUSALS)
+        if not (missing or denied):
             return
         user = self.endpoint.user
         raise AuthError(

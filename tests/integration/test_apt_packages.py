@@ -163,6 +163,22 @@ def test_unknown_names_are_told_before_anything_is_installed(
     assert not claims_left(machine)
 
 
+def test_broken_archive_hinders_only_what_is_in_it(
+    machine: Machine, provider: AptPackagesProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "/etc/apt/sources.list.d/gone.list"
+    line = "deb http://127.0.0.1:9/debian gone main"
+    machine.ssh(["sh", "-c", f"echo '{line}' > {source}; rm -rf /var/lib/apt/lists/*"])
+    try:
+        outs = create(provider, machine, "tree")
+        assert "127.0.0.1:9" in capsys.readouterr().err
+        with pytest.raises(LabError, match=r"no package only-there[\s\S]*127\.0\.0\.1:9"):
+            create(provider, machine, "tree", "only-there")
+    finally:
+        machine.ssh(["rm", source])
+    provider.delete("", outs)
+
+
 def test_removal_of_others_is_refused(machine: Machine, provider: AptPackagesProvider) -> None:
     machine.ssh(["sh", "-c", "apt-get -qq update"])
     before = installed(machine)
@@ -175,6 +191,20 @@ def test_removal_of_others_is_refused(machine: Machine, provider: AptPackagesPro
 def test_desktop_that_would_come_along_is_refused(machine: Machine, provider: AptPackagesProvider) -> None:
     with pytest.raises(LabError, match=r"desktop or display server would come along: .*xserver"):
         create(provider, machine, "xserver-xorg-input-libinput")
+
+
+def test_libvirt_and_qemu_stay_while_guests_are_defined(
+    machine: Machine, provider: AptPackagesProvider
+) -> None:
+    outs = create(provider, machine, "qemu-utils")
+    before = installed(machine)
+    machine.ssh(["sh", "-c", "mkdir -p /etc/libvirt/qemu && touch /etc/libvirt/qemu/somebodys.xml"])
+    with pytest.raises(LabError, match="guests are still defined there: somebodys"):
+        provider.delete("", outs)
+    assert installed(machine) == before
+    machine.ssh(["rm", "-r", "/etc/libvirt"])
+    provider.delete("", outs)
+    assert not claims_left(machine)
 
 
 def test_lock_of_the_lists_is_waited_for_and_its_holder_named(
