@@ -528,6 +528,9 @@ apply() {
 }
 
 apply_now() {
+    expect_phase armed
+    # the timer must be able to roll back meanwhile
+    drop_lock
     if change_network >>"$here/log" 2>&1 && enter_phase applied; then
         exit 0
     fi

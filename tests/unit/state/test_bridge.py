@@ -1,0 +1,328 @@
+"""Plans, refusals and proofs of a bridge, from facts as a host gives them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from providers.errors import LabError
+from providers.state import interfaces
+from providers.state.bridge import Plan, plan, plan_give_back
+from providers.state.bridge_proof import goal_of, goal_of_give_back, staged_mistakes, unproven
+from providers.state.bridge_refusals import NEEDED, refusals, takeover_refusals
+from providers.state.interfaces import MAIN, BridgeSpec, Change
+from providers.state.network import HostNetwork, parse_ifquery, parse_network, parse_status
+
+MAC = "02:00:00:00:00:01"
+BARE = """\
+auto lo
+iface lo inet loopback
+
+auto eth0
+iface eth0 inet static
+    address 192.0.2.10/24
+    gateway 192.0.2.1
+"""
+TREE = {MAIN: BARE}
+SPEC = BridgeSpec(name="br0", port="eth0", hw_address=MAC)
+IFQUERY = "address: 192.0.2.10\ngateway: 192.0.2.1\nnetmask: 255.255.255.0\n"
+
+
+def link(name: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - what `ip -j -d link` prints
+    return {"ifname": name, "flags": ["UP"], "address": MAC, **more}
+
+
+def bridge_link(*, stp: int = 0, delay: int = 0) -> dict[str, Any]:
+    data = {"forward_delay": delay, "stp_state": stp}
+    return link("br0", linkinfo={"info_kind": "bridge", "info_data": data})
+
+
+def facts(values: Mapping[str, str], files: Mapping[tuple[str, str], str]) -> str:
+    def encode(text: str) -> str:
+        return base64.b64encode(text.encode()).decode()
+
+    lines = [f"{key} {encode(value)} " for key, value in values.items()]
+    lines += [f"{key} {encode(text)} {path}" for (key, path), text in files.items()]
+    return "\n".join(lines) + "\n"
+
+
+def host(
+    *,
+    links: list[dict[str, Any]] | None = None,
+    holder: str = "eth0",
+    extra: Mapping[str, str] | None = None,
+    files: Mapping[tuple[str, str], str] | None = None,
+    address: str = "192.0.2.10",
+    dynamic: bool = False,
+) -> HostNetwork:
+    """Return a host that has its address on `holder`."""
+    lifetime = 600 if dynamic else 2**32 - 1
+    info = {"local": address, "prefixlen": 24, "scope": "global", "valid_life_time": lifetime}
+    values = {
+        "links": json.dumps(links or [link("lo"), link("eth0"), link("eth1")]),
+        "addresses": json.dumps([{"ifname": holder, "addr_info": [info]}]),
+        "routes4": json.dumps([{"dst": "default", "gateway": "192.0.2.1", "dev": holder}]),
+        "routes6": "",
+        f"ifquery_{'port' if holder == 'eth0' else 'bridge'}": IFQUERY,
+        "configured": f"lo=lo\n{holder}={holder}\n",
+        "tools": "\n".join(NEEDED),
+        "connection": "192.0.2.1 50000 192.0.2.10 22",
+        "answering": "192.0.2.1\n",
+        **(extra or {}),
+    }
+    return parse_network(facts(values, {("file", MAIN): BARE, **(files or {})}), "br0", "eth0")
+
+
+def bridged(*, stp: int = 0, delay: int = 0, guests: tuple[str, ...] = ()) -> HostNetwork:
+    """Return a host whose br0 has eth0 and the address."""
+    links = [link("eth0", master="br0"), bridge_link(stp=stp, delay=delay)]
+    links += [link(guest, master="br0", linkinfo={"info_kind": "tun"}) for guest in guests]
+    return host(links=links, holder="br0", extra={"configured": "lo=lo\neth0=eth0\nbr0=br0\n"})
+
+
+def planned(network: HostNetwork, tree: Mapping[str, str], spec: BridgeSpec = SPEC) -> tuple[Plan, Change]:
+    change = interfaces.take_over(tree, spec)
+    return plan(network, spec, tree, change, interfaces.seen(tree, spec)), change
+
+
+TAKEN = {MAIN: interfaces.take_over(TREE, SPEC).files[MAIN]}
+
+
+def test_takeover_takes_the_port_down_and_brings_both_up() -> None:
+    made, _ = planned(host(), TREE)
+    assert (made.kind, made.down, made.up) == ("activate", ("eth0",), ("eth0", "br0"))
+    assert made.hw_address == MAC
+    assert "this connection runs over eth0" in made.sentences
+
+
+def test_nothing_to_do_when_files_and_kernel_are_as_asked() -> None:
+    assert planned(bridged(), TAKEN)[0].kind == "none"
+
+
+def test_stp_goes_off_before_the_forward_delay_and_back_in_the_same_order() -> None:
+    made, _ = planned(bridged(stp=1, delay=1500), TAKEN)
+    assert made.kind == "live"
+    assert made.files == {}
+    assert [line.split(" type bridge ")[1] for line in made.live] == ["stp_state 0", "forward_delay 0"]
+    assert [line.split(" type bridge ")[1] for line in made.undo] == ["stp_state 1", "forward_delay 1500"]
+
+
+def test_a_change_of_the_files_alone_runs_no_command() -> None:
+    made, _ = planned(bridged(), TAKEN, SPEC.model_copy(update={"max_wait": 5}))
+    assert (made.kind, made.live, list(made.files)) == ("live", (), [MAIN])
+
+
+def test_files_put_back_by_hand_are_mended_without_an_outage() -> None:
+    assert planned(bridged(), TREE)[0].kind == "live"
+
+
+def test_a_lost_address_comes_back_live() -> None:
+    network = replace(bridged(), addresses=(), default_routes=())
+    made, _ = planned(network, TAKEN)
+    assert made.live == (
+        "ip address replace 192.0.2.10/24 dev br0",
+        "ip route replace default via 192.0.2.1 dev br0 onlink",
+    )
+
+
+def test_a_bridge_lost_in_the_kernel_is_made_anew() -> None:
+    network = host(extra={"configured": "lo=lo\neth0=eth0\nbr0=br0\n", "ifquery_bridge": IFQUERY})
+    made, _ = planned(network, TAKEN)
+    assert (made.kind, made.down, made.up) == ("activate", ("br0", "eth0"), ("eth0", "br0"))
+
+
+def test_vlans_and_aliases_go_down_first_and_come_up_again() -> None:
+    tree = {MAIN: BARE + "\nauto eth0.10\niface eth0.10 inet static\n    address 192.0.2.200/30\n"}
+    network = host(extra={"configured": "lo=lo\neth0=eth0\neth0.10=eth0.10\n"})
+    made, _ = planned(network, tree)
+    assert made.down == ("eth0.10", "eth0")
+    assert set(made.up) == {"eth0", "br0", "eth0.10"}
+
+
+def test_give_back_takes_the_bridge_down() -> None:
+    change = interfaces.give_back(TAKEN, interfaces.take_over(TREE, SPEC).original)
+    made = plan_give_back(bridged(), TAKEN, change)
+    assert {MAIN: change.files[MAIN]} == TREE
+    assert (made.kind, made.down, made.up) == ("activate", ("br0", "eth0"), ("eth0",))
+
+
+@pytest.mark.parametrize(
+    ("network", "seen"),
+    [
+        (
+            host(extra={"tools": "ifup\nifdown"}),
+            "the host has no brctl, systemd-run, flock, unshare, timeout",
+        ),
+        (host(links=[link("eno1"), link("eno2")]), "the host has no interface eth0; near it: eno1, eno2"),
+        (
+            host(links=[link("eth0", master="bond0"), link("bond0", linkinfo={"info_kind": "bond"})]),
+            "eth0 is already a port of the bond bond0",
+        ),
+        (
+            host(links=[link("eth0"), link("br0", linkinfo={"info_kind": "vlan"})]),
+            "br0 exists and is no bridge but vlan",
+        ),
+        (
+            host(extra={"networkmanager": "lo:unmanaged\neth0:connected\n"}),
+            "eth0 is managed by NetworkManager (`nmcli device` says connected)",
+        ),
+        (
+            host(extra={"networkd": "  2 eth0 ether routable configured\n"}),
+            "eth0 is managed by systemd-networkd (`networkctl` says configured)",
+        ),
+        (
+            host(files={("network", "/etc/systemd/network/a.network"): "[Match]\nName=en* eth*\n"}),
+            "eth0 is managed by systemd-networkd (it is enabled, and /etc/systemd/network/a.network matches)",
+        ),
+        (
+            host(
+                files={
+                    (
+                        "netplan",
+                        "/etc/netplan/a.yaml",
+                    ): f"network:\n  ethernets:\n    x:\n      match: {{macaddress: '{MAC}'}}"
+                }
+            ),
+            "eth0 is managed by netplan (/etc/netplan/a.yaml names it)",
+        ),
+    ],
+)
+def test_refusals(network: HostNetwork, seen: str) -> None:
+    assert [refusal.seen for refusal in refusals(network, SPEC)] == [seen]
+
+
+def test_all_reasons_come_at_once() -> None:
+    network = host(
+        links=[link("eth0", master="br7")], extra={"tools": "", "networkmanager": "eth0:connected"}
+    )
+    assert len(refusals(network, SPEC)) == 3
+
+
+def test_what_does_not_manage_the_port_is_no_reason() -> None:
+    files = {
+        ("network", "/etc/systemd/network/a.network"): "[Match]\nName=wl*\n",
+        ("netplan", "/etc/netplan/a.yaml"): "network: {ethernets: {eth1: {dhcp4: true}}} # not eth0",
+    }
+    network = host(
+        extra={"networkmanager": "eth0:unmanaged", "networkd": "2 eth0 ether routable unmanaged"}, files=files
+    )
+    assert refusals(network, SPEC) == []
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (host(address="192.0.2.99"), "192.0.2.99/24 in the kernel, but no interfaces(5) file has it"),
+        (host(dynamic=True), "this connection runs over it"),
+        (
+            host(links=[link("eth0"), link("eth0.5", link="eth0", linkinfo={"info_kind": "vlan"})]),
+            "eth0.5 stands on eth0 in the kernel, and no interfaces(5) file has it",
+        ),
+    ],
+)
+def test_takeover_refuses_to_lose_what_only_the_kernel_has(network: HostNetwork, words: str) -> None:
+    made, change = planned(network, TREE)
+    (refusal,) = takeover_refusals(network, made, TREE, change)
+    assert words in refusal.seen
+
+
+def test_proof_of_a_takeover() -> None:
+    before = host()
+    goal = goal_of(before, SPEC, planned(before, TREE)[1])
+    assert unproven(before, bridged(), goal) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "problem"),
+    [
+        (host(), "there is no bridge br0"),
+        (replace(bridged(), addresses=()), "br0 does not have the address 192.0.2.10"),
+        (replace(bridged(), default_routes=()), "there is no default route (inet) over br0"),
+        (
+            replace(bridged(), answering=frozenset()),
+            "the gateway 192.0.2.1 does not answer; one answered before the change",
+        ),
+        (bridged(stp=1, delay=200), "br0 has STP on, not off"),
+        (bridged(delay=1500), "br0 has forward delay 15 s, not 0 s"),
+    ],
+)
+def test_proof_names_what_is_missing(after: HostNetwork, problem: str) -> None:
+    before = host()
+    assert problem in unproven(before, after, goal_of(before, SPEC, planned(before, TREE)[1]))
+
+
+def test_proof_asks_for_libvirt_only_if_it_answered_before() -> None:
+    before = host()
+    goal = goal_of(before, SPEC, planned(before, TREE)[1])
+    assert unproven(replace(before, libvirt_answers=True), bridged(), goal) == [
+        "libvirt answered before the change and does not now"
+    ]
+
+
+def test_proof_misses_a_guest_that_is_not_on_the_bridge_again() -> None:
+    before = bridged(guests=("vnet0",))
+    stranded = replace(before, links={**before.links, "vnet0": replace(before.links["vnet0"], master=None)})
+    assert unproven(before, stranded, goal_of(before, SPEC, Change({}))) == ["vnet0 is no longer on br0"]
+
+
+def test_proof_of_a_give_back() -> None:
+    goal = goal_of_give_back(bridged())
+    assert unproven(bridged(), host(), goal) == []
+    assert "br0 still exists" in unproven(bridged(), bridged(), goal)
+
+
+STAGED = """\
+old interface: lo
+old interface: eth0
+old address: 192.0.2.10
+old netmask: 255.255.255.0
+old interface: br0
+new interface: lo
+new interface: eth0
+new interface: br0
+new address: 192.0.2.10
+new bridge_ports: eth0
+new bridge-stp: off
+new bridge_fd: 0
+new bridge_maxwait: 0
+new netmask: 255.255.255.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        ("new bridge_fd: 0", "new bridge_fd: 15", "bridge_fd would be '15', not '0'"),
+        ("new bridge_ports: eth0", "new bridge_ports: eth1", "bridge_ports would be 'eth1', without eth0"),
+        ("new address: 192.0.2.10", "new address: 192.0.2.11", "ifquery finds no address 192.0.2.10 for br0"),
+        ("new interface: lo", "new interface: lo\nnew mtu: 9000", "lo would change, which has nothing to do"),
+    ],
+)
+def test_staged_files_are_compared_with_what_is_wanted(old: str, new: str, mistake: str) -> None:
+    before = host()
+    goal = goal_of(before, SPEC, planned(before, TREE)[1])
+    assert staged_mistakes(STAGED, before, goal) == []
+    assert mistake in "\n".join(staged_mistakes(STAGED.replace(old, new), before, goal))
+
+
+def test_ifquery_of_several_stanzas() -> None:
+    found = parse_ifquery(f"{IFQUERY}address: 2001:DB8::a\nnetmask: 64\ngateway: fe80::1\n")
+    assert found.addresses == ("192.0.2.10/24", "2001:db8::a/64")
+    assert found.gateways == ("192.0.2.1", "fe80::1")
+
+
+def test_facts_that_were_cut_are_no_facts() -> None:
+    with pytest.raises(LabError, match="no links"):
+        parse_network("tools  \n", "br0", "eth0")
+
+
+def test_status() -> None:
+    status = parse_status(
+        "id=1\nstack=a/b\nverdict=pending\nphase=up\nleft=-3\nsince=x\nreason=\nlog=one\nlog=two\n"
+    )
+    assert (status.stack, status.verdict, status.left, status.log) == ("a/b", "pending", -3, ("one", "two"))
