@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import pulumi
-from providers.apt_packages import AptPackages
 
 import config
 from components import libvirt
+from providers.apt_packages import AptPackages
 from providers.base_image import BaseImage, base_image_file
 from providers.libvirt_host import LibvirtHost
 from providers.network_bridge import NetworkBridge

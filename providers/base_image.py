@@ -142,7 +142,11 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
             info = _checked_info(session, inputs, inputs.file)
         else:
             self._gather(session, inputs)
-            info = _checked_info(session, inputs, inputs.part)
+            try:
+                info = _checked_info(session, inputs, inputs.part)
+            except LabError:
+                session.remove(inputs.part)
+                raise
         with session.lock(KIND):
             record = records.load(session, KIND, inputs.key) or Record(
                 kind=KIND, key=inputs.key, adopted=there

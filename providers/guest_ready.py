@@ -49,7 +49,7 @@ class GuestReadyInputs(HostInputs):
 
 
 class GuestReadyProvider(HostProvider[GuestReadyInputs]):
-    """Waits for guests. Changes nothing, on the host or in the guest."""
+    """Waits for guests. Changes nothing in them."""
 
     inputs_model: ClassVar[type[HostInputs]] = GuestReadyInputs
 
@@ -75,8 +75,10 @@ class GuestReadyProvider(HostProvider[GuestReadyInputs]):
             self.progress(news, f"{news.guest}: its edited seed takes effect when the guest is rebooted")
         return extra
 
-    def delete_thing(self, inputs: GuestReadyInputs, outs: Mapping[str, Any]) -> None:
-        """Do nothing: readiness leaves nothing behind."""
+    def delete_thing(self, inputs: GuestReadyInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Remove the console's log, which libvirt leaves behind."""
+        with connect(inputs.endpoint) as session:
+            session.remove(inputs.console_log)
 
 
 class GuestReady(HostResource, module="kvm", name="GuestReady"):
