@@ -17,26 +17,5 @@ try:
 except LabError as error:
     raise pulumi.RunError(str(error)) from None  # shown without a stack trace
 
-pulumi.export(
-    "hosts",
-    {
-        name: {
-            "bridge": hypervisor.host.bridge.name,
-            "ports": [hypervisor.host.bridge.port],
-            "domain_type": hypervisor.libvirt.domain_type,
-        }
-        for name, hypervisor in hosts.items()
-    },
-)
-pulumi.export(
-    "guests",
-    {
-        guest.name: {
-            "host": host.name,
-            "address": guests[guest.name].address,
-            "user": guests[guest.name].user,
-            "host_key": guests[guest.name].host_key,
-        }
-        for host, guest in lab.guests
-    },
-)
+pulumi.export("hosts", {name: host.summary for name, host in hosts.items()})
+pulumi.export("guests", {name: guest.summary for name, guest in guests.items()})

@@ -33,9 +33,10 @@ REPLACED_BY_EDITS = [
 class Guest(pulumi.ComponentResource):
     """A guest with a disk of its own, that boots with its address, user and SSH keys.
 
-    What an edit does: keys, user, address reach the guest at its next boot (a new seed in its CD drive);
-    a larger disk takes effect at once; cores, memory and bridge need another domain, so the guest is shut
-    down and booted again with its disk as it was. Only a raised generation gives it a new disk.
+    What an edit does: keys, user, gateway and name servers reach the guest at its next boot (a new seed in
+    its CD drive); a larger disk takes effect at once; cores, memory, address and bridge need another domain,
+    so the guest is shut down and booted again with its disk as it was. Only a raised generation gives it a
+    new disk.
 
     Args:
         name: the resource's name, the guest's: unique in the stack, so a guest keeps its identity when it
@@ -49,6 +50,7 @@ class Guest(pulumi.ComponentResource):
         user: who may log in there.
         host_key: its SSH host key, "ssh-ed25519 AAAA…".
         domain_type: "kvm", or "qemu" where the host's hardware does not help.
+        summary: what somebody who logs in to it needs.
     """
 
     def __init__(
@@ -76,14 +78,14 @@ class Guest(pulumi.ComponentResource):
         self.user = guest.user
         self.host_key = key.public_key
         self.domain_type = on.libvirt.domain_type
+        self.summary = {
+            "host": on.host.name,
+            "address": self.address,
+            "user": self.user,
+            "host_key": self.host_key,
+        }
         self.register_outputs(
-            {
-                "address": self.address,
-                "user": self.user,
-                "host_key": self.host_key,
-                "domain": self._domain_name,
-                "domain_type": self.domain_type,
-            }
+            {**self.summary, "domain": self._domain_name, "domain_type": self.domain_type}
         )
 
     def _render_seed(self, private_key: str, public_key: str) -> Seed:
@@ -156,6 +158,8 @@ class Guest(pulumi.ComponentResource):
         return pulumi_libvirt.Domain(
             self._name,
             name=self._domain_name,
+            # an edit of it replaces the domain: at its old address the guest would not become ready
+            description=f"{self._guest.name} at {self._guest.address}",
             type=self._on.libvirt.domain_type,
             machine="pc",  # cloud kernels have drivers for its IDE, where the seed is
             vcpu=self._guest.vcpus,

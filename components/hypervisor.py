@@ -48,6 +48,7 @@ class HypervisorHost(pulumi.ComponentResource):
         base_files: their paths on the host, by name; known before the host is asked.
         provider: the provider of libvirt's things on it.
         pool: the storage pool for this stack's guests.
+        summary: what people look for first; `ports` as they were when the bridge was last changed or read.
     """
 
     def __init__(
@@ -87,14 +88,13 @@ class HypervisorHost(pulumi.ComponentResource):
         self.provider = libvirt.provider(host.endpoint, pulumi.ResourceOptions(parent=self))
         in_libvirt = pulumi.ResourceOptions(parent=self, provider=self.provider, depends_on=[self.libvirt])
         self.pool = libvirt.pool(host.endpoint, stack, in_libvirt)
-        self.register_outputs(
-            {
-                "address": host.address,
-                "bridge": host.bridge.name,
-                "domain_type": self.libvirt.domain_type,
-                "libvirt_version": self.libvirt.libvirt_version,
-            }
-        )
+        self.summary = {
+            "address": host.address,
+            "bridge": host.bridge.name,
+            "ports": self.bridge.ports,
+            "domain_type": self.libvirt.domain_type,
+        }
+        self.register_outputs({**self.summary, "libvirt_version": self.libvirt.libvirt_version})
 
     def _after(self, *earlier: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(earlier))
