@@ -95,6 +95,7 @@ def _user_data(identity: GuestIdentity) -> dict[str, object]:
         "disable_root": identity.user != "root",
         "ssh_pwauth": False,
         "ssh_deletekeys": True,
+        "write_files": [_authorized_keys(identity)],
         "ssh_keys": {
             "ed25519_private": identity.host_private_key,
             "ed25519_public": identity.host_public_key,
@@ -107,6 +108,18 @@ def _user(identity: GuestIdentity) -> dict[str, object]:
     if identity.user != "root":
         account |= {"shell": "/bin/bash", "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL"}
     return account
+
+
+def _authorized_keys(identity: GuestIdentity) -> dict[str, object]:
+    """Return the file of login keys: the users module only ever adds keys, an edit must take one away too."""
+    home = "/root" if identity.user == "root" else f"/home/{identity.user}"
+    return {
+        "path": f"{home}/.ssh/authorized_keys",
+        "content": "".join(f"{key}\n" for key in identity.ssh_keys),
+        "owner": identity.user,
+        "permissions": "0600",
+        "defer": True,  # the user must be there
+    }
 
 
 def _network_config(network: GuestNetwork) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -16,6 +17,8 @@ from tests.e2e.guest import GuestLogin, domain_xml, virsh
 from tests.e2e.stack import Outcome, Stack, guest_entry
 
 ADDRESS = "198.18.0.121"
+OTHER_ADDRESS = "198.18.0.123"
+REPLACED = {"replace", "create-replacement", "delete-replaced"}
 DOMAIN = "e2e-web"
 INTERFACES = "/etc/network/interfaces"
 
@@ -54,7 +57,7 @@ def footprint(machine: Machine) -> dict[str, str]:
         "links": "ls /sys/class/net",
         "addresses": "ip -br -4 address",
         "routes": "ip route",
-        "units": "ls /etc/systemd/system /run/systemd/transient 2>/dev/null",
+        "units": "find /etc/systemd /run/systemd -name 'kvm-lab*'",
         "state": "ls -A /var/lib/kvm-lab 2>/dev/null || true",
     }
     return {name: machine.ssh(["sh", "-c", command]).stdout for name, command in commands.items()}
@@ -199,7 +202,7 @@ def test_an_edit_of_the_domain_takes_effect_and_keeps_the_disk(
     lab.guest.update(edit)
     plan = lab.stack.plan()
     assert "Volume web-g1" not in plan
-    assert plan["Domain web"] in {"replace", "create-replacement", "delete-replaced"}
+    assert plan["Domain web"] in REPLACED
     lab.up()
     xml = domain_xml(lab.machine, DOMAIN)
     assert {name: xml.findtext(name) for name in seen} == seen
@@ -208,19 +211,34 @@ def test_an_edit_of_the_domain_takes_effect_and_keeps_the_disk(
     assert lab.stack.changed_nothing()
 
 
-def test_a_key_added_reaches_the_guest_at_its_next_boot_and_keeps_the_disk(lab: Lab, tmp_path: Path) -> None:
+def test_a_key_comes_and_goes_at_the_next_boot_and_the_disk_stays(lab: Lab, tmp_path: Path) -> None:
     key = tmp_path / "second"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    lab.guest["ssh_keys"] = [key.with_suffix(".pub").read_text().strip()]
-    assert "Volume web-g1" not in lab.stack.plan()
-    lab.up()
+    second = dataclasses.replace(lab.login, identity_file=str(key))
+    for keys in ([key.with_suffix(".pub").read_text().strip()], []):
+        lab.guest["ssh_keys"] = keys
+        plan = lab.stack.plan()
+        assert "Volume web-g1" not in plan
+        assert plan["Domain web"] == "update"
+        lab.up()
+        virsh(lab.machine, "destroy", DOMAIN)
+        virsh(lab.machine, "start", DOMAIN)
+        lab.login.wait()
+        lab.login.ssh("sudo", "cloud-init", "status", "--wait")
+        assert second.answers() == bool(keys)
+        assert lab.login.ssh("cat", "/marker").strip() == "kept"
     assert lab.stack.changed_nothing()
-    virsh(lab.machine, "destroy", DOMAIN)
-    virsh(lab.machine, "start", DOMAIN)
-    second = GuestLogin(ADDRESS, "student", lab.login.host_key, str(key), lab.login.known_hosts)
-    second.wait()
-    assert second.ssh("cat", "/marker").strip() == "kept"
-    lab.login.wait()
+
+
+def test_a_guest_is_at_its_edited_address_at_once_with_its_disk(lab: Lab) -> None:
+    lab.guest["address"] = f"{OTHER_ADDRESS}/24"
+    plan = lab.stack.plan()
+    assert "Volume web-g1" not in plan
+    assert plan["Domain web"] in REPLACED
+    lab.up()
+    lab.login = dataclasses.replace(lab.login, address=OTHER_ADDRESS)
+    assert lab.login.ssh("cat", "/marker").strip() == "kept"
+    assert lab.stack.changed_nothing()
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,21 @@ def test_the_user_logs_in_by_key_only_and_may_become_root() -> None:
     assert data["disable_root"] is True
 
 
+def test_the_file_of_login_keys_holds_the_listed_keys_and_no_others() -> None:
+    (file,) = user_data(cloudinit.render(IDENTITY, NETWORK))["write_files"]
+    assert file == {
+        "path": "/home/student/.ssh/authorized_keys",
+        "content": "ssh-ed25519 AAAA1\nssh-ed25519 AAAA2\n",
+        "owner": "student",
+        "permissions": "0600",
+        "defer": True,
+    }
+    root = dataclasses.replace(IDENTITY, user="root")
+    assert (
+        user_data(cloudinit.render(root, NETWORK))["write_files"][0]["path"] == "/root/.ssh/authorized_keys"
+    )
+
+
 def test_root_as_the_user_may_log_in() -> None:
     data = user_data(cloudinit.render(dataclasses.replace(IDENTITY, user="root"), NETWORK))
     assert data["disable_root"] is False
