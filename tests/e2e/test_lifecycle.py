@@ -157,7 +157,8 @@ def test_apparmor_would_let_the_guest_at_its_disks(lab: Lab) -> None:
     base = info["full-backing-filename"]
     definition = virsh(lab.machine, "dumpxml", "--inactive", DOMAIN)
     helper = ["/usr/lib/libvirt/virt-aa-helper", "--dryrun", "-c", "-u", f"libvirt-{uuid}"]
-    rules = lab.machine.ssh(helper, stdin=definition).stdout
+    dry_run = lab.machine.ssh(helper, stdin=definition)
+    rules = dry_run.stdout + dry_run.stderr
     for path in [*files, base]:
         assert f'"{path}"' in rules, f"no rule for {path} in\n{rules}"
     writable = [line for line in rules.splitlines() if f'"{overlay}"' in line and "rw" in line]
@@ -191,7 +192,6 @@ def test_secrets_stay_secret(lab: Lab) -> None:
     [
         ({"vcpus": 2}, {"vcpu": "2"}),
         ({"memory_mib": 640}, {"memory": str(640 * 1024)}),
-        ({"vcpus": 1, "memory_mib": 512}, {"vcpu": "1", "memory": str(512 * 1024)}),
     ],
 )
 def test_an_edit_of_the_domain_takes_effect_and_keeps_the_disk(
