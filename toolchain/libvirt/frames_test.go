@@ -18,27 +18,33 @@ func packet(kind, serial, status uint32, content string) []byte {
 	return append(p, content...)
 }
 
-func TestStreamEndsOnce(t *testing.T) {
-	const ok, failed, reply = 0, 1, 1
-	sent := [][]byte{
-		packet(reply, 7, ok, ""),
-		packet(typeStream, 7, statusGoesOn, "data"),
-		packet(reply, 8, ok, "of another call"),
-		packet(typeStream, 7, statusGoesOn, "more"),
-		packet(typeStream, 7, statusGoesOn, ""), // the end
-		packet(typeStream, 7, ok, ""),           // superfluous
-		packet(reply, 7, ok, ""),
-		packet(typeStream, 9, failed, "message"), // the end
-		packet(typeStream, 9, ok, ""),            // superfluous
-		packet(typeStream, 10, ok, ""),
-	}
-	want := slices.Concat(slices.Concat(sent[:5]...), sent[6], sent[7], sent[9])
-	for _, from := range []io.Reader{
-		bytes.NewReader(slices.Concat(sent...)), iotest.OneByteReader(bytes.NewReader(slices.Concat(sent...))),
+func TestStreamsAreSorted(t *testing.T) {
+	const ok, failed, event = 0, 1, 2
+	var (
+		reply     = packet(typeReply, 7, ok, "")
+		data      = packet(typeStream, 7, statusGoesOn, "data")
+		more      = packet(typeStream, 7, statusGoesOn, "more")
+		end       = packet(typeStream, 7, statusGoesOn, "")
+		confirmed = packet(typeStream, 7, ok, "")
+		broken    = packet(typeStream, 7, failed, "message")
+		other     = packet(typeReply, 8, ok, "of another call")
+		message   = packet(event, 0, ok, "event")
+	)
+	for name, c := range map[string]struct{ sent, want [][]byte }{
+		"in order":         {[][]byte{reply, data, other, more, end}, [][]byte{reply, data, other, more, end}},
+		"ends twice":       {[][]byte{reply, data, end, confirmed, other}, [][]byte{reply, data, end, other}},
+		"breaks":           {[][]byte{reply, data, broken, end, message}, [][]byte{reply, data, broken, message}},
+		"data first":       {[][]byte{data, other, reply, more, end, end}, [][]byte{other, reply, data, more, end}},
+		"all before reply": {[][]byte{data, more, end, end, reply, other}, [][]byte{reply, data, more, end, other}},
+		"upload":           {[][]byte{reply, confirmed, other}, [][]byte{reply, confirmed, other}},
 	} {
-		got, err := io.ReadAll(newFrames(from))
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%v\n got %q\nwant %q", err, got, want)
+		for _, from := range []io.Reader{
+			bytes.NewReader(slices.Concat(c.sent...)), iotest.OneByteReader(bytes.NewReader(slices.Concat(c.sent...))),
+		} {
+			got, err := io.ReadAll(newFrames(from))
+			if want := slices.Concat(c.want...); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s: %v\n got %q\nwant %q", name, err, got, want)
+			}
 		}
 	}
 }

@@ -128,12 +128,15 @@ func placeSeed(s storage, poolName, name string, wanted seed) (rpc.StorageVol, e
 		return rpc.StorageVol{}, err
 	}
 	if existing != nil {
-		adopt, err := judgeSeed(s, *existing, wanted, image)
-		if err != nil {
-			return rpc.StorageVol{}, foreignError("cloud-init disk", poolName, name, err.Error())
+		content, err := download(s, *existing)
+		if err != nil && !errors.Is(err, errNoSeed) {
+			return rpc.StorageVol{}, err
 		}
-		if adopt {
+		if seen, err := readSeed(content); err == nil && seen == wanted {
 			return *existing, nil
+		}
+		if err != nil || !isPartOf(content, image) {
+			return rpc.StorageVol{}, foreignError("cloud-init disk", poolName, name, "its content is another")
 		}
 		if err := s.StorageVolDelete(*existing, 0); err != nil {
 			return rpc.StorageVol{}, inside(err, "removing the incomplete cloud-init disk %s", existing.Key)
@@ -149,22 +152,13 @@ func placeSeed(s storage, poolName, name string, wanted seed) (rpc.StorageVol, e
 	return volume, nil
 }
 
-// judgeSeed says whether a volume is the wanted seed, or else the rest of its broken upload; an error says that it is
-// neither. A volume is created with all its zeros first, then written from its beginning.
-func judgeSeed(s storage, volume rpc.StorageVol, wanted seed, image []byte) (adopt bool, err error) {
-	content, err := download(s, volume)
-	if err != nil {
-		return false, err
-	}
-	if seen, err := readSeed(content); err == nil && seen == wanted {
-		return true, nil
-	}
-	written := bytes.TrimRight(content, "\x00")
-	if len(content) <= len(image) && bytes.HasPrefix(image, written) {
-		return false, nil
-	}
-	return false, errors.New("its content is another")
+// isPartOf says whether content is what a broken upload of an image leaves: a volume is created with all its zeros
+// first, then written from its beginning.
+func isPartOf(content, image []byte) bool {
+	return len(content) <= len(image) && bytes.HasPrefix(image, bytes.TrimRight(content, "\x00"))
 }
+
+var errNoSeed = errors.New("larger than any cloud-init disk")
 
 func download(s storage, volume rpc.StorageVol) ([]byte, error) {
 	_, capacity, _, err := s.StorageVolGetInfo(volume)
@@ -172,11 +166,14 @@ func download(s storage, volume rpc.StorageVol) ([]byte, error) {
 		return nil, inside(err, "volume %s", volume.Key)
 	}
 	if capacity > largestSeed {
-		return nil, fmt.Errorf("it has %d bytes, which no cloud-init disk has", capacity)
+		return nil, inside(errNoSeed, "volume %s has %d bytes", volume.Key, capacity)
 	}
 	var content bytes.Buffer
 	if err := s.StorageVolDownload(volume, &content, 0, 0, 0); err != nil {
 		return nil, inside(err, "reading volume %s", volume.Key)
+	}
+	if uint64(content.Len()) != capacity {
+		return nil, fmt.Errorf("reading volume %s: %d bytes came of %d", volume.Key, content.Len(), capacity)
 	}
 	return content.Bytes(), nil
 }

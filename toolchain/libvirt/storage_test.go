@@ -305,7 +305,7 @@ func TestPlaceSeed(t *testing.T) {
 	}
 	tooLarge := put(nil)
 	tooLarge.pools["lab"].volumes["web-seed.iso"].xml.Capacity.Value = 4 * gib
-	wantError(t, place(tooLarge), "which no cloud-init disk has")
+	wantError(t, place(tooLarge), "left as it is")
 }
 
 func TestAdoptPool(t *testing.T) {
