@@ -20,7 +20,6 @@ const (
 type storage interface {
 	StoragePoolLookupByName(name string) (rpc.StoragePool, error)
 	StoragePoolLookupByUUID(id rpc.UUID) (rpc.StoragePool, error)
-	StoragePoolLookupByVolume(rpc.StorageVol) (rpc.StoragePool, error)
 	StoragePoolGetXMLDesc(rpc.StoragePool, rpc.StorageXMLFlags) (string, error)
 	StoragePoolIsActive(rpc.StoragePool) (int32, error)
 	StoragePoolBuild(rpc.StoragePool, rpc.StoragePoolBuildFlags) error
