@@ -13,7 +13,6 @@ from testbed.base import lines
 PACKAGES = Path(__file__).with_name("debian-packages.txt")
 # Command or file, and the Debian package that brings it.
 TOOLS = {
-    "genisoimage": "genisoimage",
     "grub-mkimage": "grub-common",
     "ip": "iproute2",
     "mke2fs": "e2fsprogs",
