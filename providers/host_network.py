@@ -202,7 +202,7 @@ def change(session: Session, request: Request, say: Say) -> HostNetwork:
     with _nothing_touched(request.asked):
         _stage(session, request, host)
         deadline = time.monotonic() + request.timeout
-        _step(session, "arm", request)
+        _arm(session, request)
     say(f"the host undoes the change in {request.timeout} s unless it is confirmed")
     prover = _Prover(session.endpoint, request, deadline, say)
     try:
@@ -226,6 +226,15 @@ def _nothing_touched(asked: str) -> Iterator[None]:
             f"{error.seen}\nthe host's configuration was not touched",
             error.remedy,
         ) from error
+
+
+def _arm(session: Session, request: Request) -> None:
+    """Arm timer and boot-time unit; a host that cannot has nothing staged afterwards either."""
+    try:
+        _step(session, "arm", request)
+    except CommandFailed:
+        _step(session, "discard", request)
+        raise
 
 
 def _step(session: Session, name: str, request: Request) -> str:
@@ -324,6 +333,8 @@ class _Prover:
     say: Say
     problems: list[str] = field(default_factory=list)
     """What was missing at the last look."""
+    applied: bool = False
+    """Seen applied: only a connection opened from now on proves anything."""
     last: Pending | None = None
 
     def prove(self) -> HostNetwork:
@@ -335,8 +346,9 @@ class _Prover:
         after = None
         while time.monotonic() < self.deadline:
             try:
+                fresh = self.applied
                 with connect(self.endpoint, timeout=_CONNECT_TIMEOUT) as session:
-                    after = self._look(session) or after
+                    after = self._look(session, fresh=fresh) or after
                     if self.last and self.last.verdict in {"rolling-back", "rolled-back"}:
                         break
                     if self.last and self.last.verdict == "confirmed":
@@ -348,8 +360,8 @@ class _Prover:
             time.sleep(_POLL)
         return self._await_rollback(after)
 
-    def _look(self, session: Session) -> HostNetwork | None:
-        """Ask where the change stands; when it is applied, prove and confirm it."""
+    def _look(self, session: Session, *, fresh: bool) -> HostNetwork | None:
+        """Ask where the change stands; prove and confirm it over a connection opened after it was applied."""
         self.last = _status(session, self.request.id)
         if self.last is None:
             self.problems = ["the host knows nothing of the change"]
@@ -358,6 +370,9 @@ class _Prover:
             return None
         if self.last.phase != "applied":
             self.problems = [f"the change stays in phase {self.last.phase}"]
+            return None
+        self.applied = True
+        if not fresh:
             return None
         after = self._observe(session)
         self.problems = bridge_proof.unproven(self.request.before, after, self.request.goal)

@@ -162,7 +162,10 @@ def test_files_that_cannot_be_written(machine: Machine) -> None:
 
 def test_sshd_gone_while_proving(machine: Machine) -> None:
     before = network_of(machine)
-    hook(machine, "systemctl stop ssh; systemd-run --on-active=20 systemctl start ssh")
+    hook(
+        machine,
+        "systemctl stop ssh; systemd-run --on-active=20 --timer-property=AccuracySec=1s systemctl start ssh",
+    )
     with pytest.raises(NetworkChangeError, match=r"(?s)no new connection.*back on its old configuration"):
         create(machine)
     assert without(machine, HOOK) == before
@@ -232,3 +235,18 @@ NetworkBridgeProvider().create(json.load(sys.stdin))
     assert network_of(machine) == before
     status = machine.ssh(["sh", f"{FOLDER}/transaction/transaction.sh", "status"]).stdout
     assert "phase=staged" in status
+
+
+def test_a_host_that_cannot_arm_its_boot_time_unit(machine: Machine) -> None:
+    before = network_of(machine)
+    mount = (
+        "mount --bind /etc/systemd/system /etc/systemd/system && mount -o remount,ro,bind /etc/systemd/system"
+    )
+    machine.ssh(["sh", "-c", mount])
+    try:
+        with pytest.raises(NetworkChangeError, match=r"(?s)cannot install .*configuration was not touched"):
+            create(machine)
+    finally:
+        machine.ssh(["umount", "/etc/systemd/system"])
+    assert network_of(machine) == before
+    assert nothing_armed(machine)
