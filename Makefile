@@ -28,7 +28,9 @@ down: setup ## end the testbed: machines, network, this stack's state
 schema: setup ## write .lab/stack.schema.json, for editors
 	@$(PYTHON) -m config schema > .lab/stack.schema.json
 
-test: setup lint ## every test, beside a running `make up` too
+test: ## every test, beside a running `make up` too
+	@scripts/setup tests/debian-packages.txt
+	@scripts/lint
 	@toolchain/build .lab/bin
 	@cd toolchain/libvirt && go test ./...
 	@$(PYTHON) -m pytest
