@@ -120,7 +120,7 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
     """Puts a port into a bridge, and takes it out again."""
 
     inputs_model: ClassVar[type[HostInputs]] = NetworkBridgeInputs
-    replace_on: ClassVar[frozenset[str]] = frozenset({"name", "port", "stack"})
+    replace_on: ClassVar[frozenset[str]] = frozenset({"name", "port"})
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """See HostProvider; a port that a refresh saw in another state is mended, not replaced."""
@@ -133,8 +133,10 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
         """Make the bridge, or adopt the one that is there; claim it."""
         return f"{inputs.endpoint.host}/{inputs.name}", self._converge(inputs)
 
-    def update_thing(self, olds: NetworkBridgeInputs, news: NetworkBridgeInputs) -> dict[str, Any]:  # noqa: ARG002
-        """Make files and kernel as asked, from whatever they are now."""
+    def update_thing(self, olds: NetworkBridgeInputs, news: NetworkBridgeInputs) -> dict[str, Any]:
+        """Make files and kernel as asked, from whatever they are now; a renamed stack keeps its claim."""
+        if olds.stack != news.stack:
+            _rename_claim(olds.stack, news)
         return self._converge(news)
 
     def read_thing(self, inputs: NetworkBridgeInputs, outs: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -257,6 +259,13 @@ def _claimed(inputs: NetworkBridgeInputs, record: Record) -> NetworkBridgeInputs
     options = claim if isinstance(claim, dict) else {}
     kept = {name: value for name, value in inputs if name not in options}
     return NetworkBridgeInputs.model_validate({**kept, **options})
+
+
+def _rename_claim(stack: str, inputs: NetworkBridgeInputs) -> None:
+    with connect(inputs.endpoint) as session, session.lock(KIND, timeout=_lock_timeout(inputs)):
+        record = records.load(session, KIND, inputs.name)
+        if record is not None and stack in record.claims:
+            records.save(session, record.renamed(stack, inputs.stack))
 
 
 def _refuse_other_claims(inputs: NetworkBridgeInputs, record: Record | None) -> None:

@@ -38,6 +38,11 @@ class Record(BaseModel):
         rest = {name: asked for name, asked in self.claims.items() if name != stack}
         return self.model_copy(update={"claims": rest}) if rest else None
 
+    def renamed(self, stack: str, new: str) -> Self:
+        """Return the record with the claim of `stack` as the claim of `new`."""
+        claims = {new if name == stack else name: asked for name, asked in self.claims.items()}
+        return self.model_copy(update={"claims": claims})
+
     def with_facts(self, **facts: JsonValue) -> Self:
         """Return the record with these facts added or replaced."""
         return self.model_copy(update={"facts": {**self.facts, **facts}})

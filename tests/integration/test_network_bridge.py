@@ -64,6 +64,18 @@ def test_takeover_second_run_and_return(machine: Machine) -> None:
     assert machine.ssh(["test", "-e", "/var/lib/kvm-lab"], check=False).returncode == 1
 
 
+def test_a_renamed_stack_keeps_the_bridge_and_can_give_it_back(machine: Machine) -> None:
+    before = network_of(machine)
+    outs = create(machine, stack="kvm-lab/old")
+    after = network_of(machine)
+    renamed = update(machine, outs, stack="kvm-lab/new")
+    assert network_of(machine) == after
+    delete(outs)  # the old name claims nothing any more
+    assert network_of(machine) == after
+    delete(renamed)
+    assert network_of(machine) == before
+
+
 def test_reboot_keeps_the_bridge(machine: Machine) -> None:
     outs = create(machine)
     after = network_of(machine)

@@ -28,6 +28,12 @@ def test_claim_is_replaced_and_the_original_stays_as_it_is() -> None:
     assert first.claims == {"lab/a": 1}
 
 
+def test_a_renamed_stack_keeps_its_claim_and_others_theirs() -> None:
+    record = Record(kind="bridge", key="br0").claimed("lab/a", 1).claimed("lab/b", 2)
+    assert record.renamed("lab/a", "lab/c").claims == {"lab/c": 1, "lab/b": 2}
+    assert record.renamed("lab/x", "lab/c") == record
+
+
 def test_facts_are_merged() -> None:
     record = Record(kind="packages", key="apt").with_facts(brought=["tree"]).with_facts(pending=[])
     assert record.facts == {"brought": ["tree"], "pending": []}
