@@ -35,6 +35,12 @@ class GuestNetwork:
     search: tuple[str, ...] = ()
 
 
+FORGET_EARLIER_SEEDS = (
+    'cd /var/lib/cloud/instances && for seed in *; do [ "$seed" = "$INSTANCE_ID" ] || rm -rf "$seed"; done'
+)
+"""A seed that comes back (an edit taken back) has the instance-id it had: cloud-init would hold it done."""
+
+
 @dataclass(frozen=True)
 class GuestIdentity:
     """Who the guest is and who may log in.
@@ -89,6 +95,7 @@ def render(identity: GuestIdentity, network: GuestNetwork) -> Seed:
 def _user_data(identity: GuestIdentity) -> dict[str, object]:
     return {
         "hostname": identity.hostname,
+        "bootcmd": [["sh", "-c", FORGET_EARLIER_SEEDS]],
         "manage_etc_hosts": True,  # without it sudo cannot resolve the guest's own name
         "locale": "C.UTF-8",  # the only one that needs no locales package
         "users": [_user(identity)],

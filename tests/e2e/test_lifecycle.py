@@ -55,7 +55,7 @@ def footprint(machine: Machine) -> dict[str, str]:
         "interfaces": "cat /etc/network/interfaces; find /etc/network -type f | sort | xargs sha256sum",
         "packages": "dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n' | grep ' ii'",
         "links": "ls /sys/class/net",
-        "addresses": "ip -br -4 address",
+        "addresses": "ip -4 -oneline address | cut -d ' ' -f 2-7",
         "routes": "ip route",
         "units": "find /etc/systemd /run/systemd -name 'kvm-lab*'",
         "state": "ls -A /var/lib/kvm-lab 2>/dev/null || true",

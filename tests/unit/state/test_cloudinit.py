@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
 from ipaddress import ip_address, ip_interface
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +78,15 @@ def test_the_file_of_login_keys_holds_the_listed_keys_and_no_others() -> None:
     assert (
         user_data(cloudinit.render(root, NETWORK))["write_files"][0]["path"] == "/root/.ssh/authorized_keys"
     )
+
+
+def test_an_edit_that_is_taken_back_is_not_held_done(tmp_path: Path) -> None:
+    (command,) = user_data(cloudinit.render(IDENTITY, NETWORK))["bootcmd"]
+    for name in ("now", "earlier", "first"):
+        (tmp_path / name / "sem").mkdir(parents=True)
+    script = command[2].replace("/var/lib/cloud/instances", str(tmp_path))
+    subprocess.run([*command[:2], script], env={**os.environ, "INSTANCE_ID": "now"}, check=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["now"]
 
 
 def test_root_as_the_user_may_log_in() -> None:
