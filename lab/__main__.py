@@ -13,6 +13,7 @@ from lab.settings import Settings
 from providers.errors import LabError
 from testbed import processes
 
+INTERRUPTED = 130
 COMMANDS = {
     "up": commands.up,
     "preview": commands.preview,
@@ -38,6 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     except LabError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on where this one stopped\n")
+        return INTERRUPTED
 
 
 def mark_this_process(testbed: Path, arguments: Sequence[str]) -> None:

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from config import Host, Lab
+from config import Guest, Host, Lab
 from lab.engine import PARALLEL, Engine
-from lab.report import HostRow, Login, logins, table
+from lab.report import SSH_PORT, HostRow, Login, logins, table
 from lab.settings import Settings
 from providers.errors import LabError
 from providers.transport import connect
@@ -106,10 +106,12 @@ def refuse_foreign_hosts(settings: Settings, command: str) -> None:
     if not foreign:
         return
     pulumi = {"down": "destroy"}.get(command, "up")
+    rest = "; the testbed itself ends with: .lab/venv/bin/python -m testbed down" if command == "down" else ""
     raise LabError(
         f"make {command} STACK={settings.stack}",
         f"not machines of the testbed ({settings.network}): {', '.join(foreign)}",
-        f"make {command} touches the testbed only; for these hosts: pulumi {pulumi} --stack {settings.stack}",
+        f"make {command} touches the testbed only; for these hosts: pulumi {pulumi} --stack {settings.stack}"
+        + rest,
     )
 
 
@@ -131,15 +133,7 @@ def show(settings: Settings, lab: Lab, outputs: dict[str, Any]) -> None:
         rows = list(pool.map(look, lab.hosts, types))
     sys.stdout.write(f"\n{table(rows)}\n\n")
     guests = [
-        Login(
-            guest.name,
-            str(guest.address.ip),
-            22,
-            guest.user,
-            host.identity_file,
-            (outputs["guests"][guest.name]["host_key"],),
-        )
-        for host, guest in lab.guests
+        login_of_guest(host, guest, outputs["guests"][guest.name]["host_key"]) for host, guest in lab.guests
     ]
     print_logins(settings, [*(login_of(host) for host in lab.hosts), *guests])
 
@@ -164,9 +158,25 @@ def login_of(host: Host) -> Login:
     return Login(host.name, host.address, host.port, host.user, host.identity_file, host.pinned_keys)
 
 
+def login_of_guest(host: Host, guest: Guest, host_key: str) -> Login:
+    """Return how to log in to a guest: with the host's key file where the guest knows it, else ssh's own."""
+    identity = host.identity_file
+    if identity is None or public_half(identity) not in guest.authorized_keys:
+        identity = None
+    return Login(guest.name, str(guest.address.ip), SSH_PORT, guest.user, identity, (host_key,))
+
+
+def public_half(identity_file: str) -> str:
+    """Return the public key, "type base64", of a private key's file; empty when it cannot be read."""
+    argv = ["ssh-keygen", "-y", "-P", "", "-f", str(Path(identity_file).expanduser())]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return " ".join(done.stdout.split()[:2])
+
+
 def stack_arguments(settings: Settings, engine: Engine) -> list[str]:
-    """Return the options that `pulumi up` and `pulumi preview` share."""
+    """Return the options that `pulumi up` and `pulumi preview` share, the stack being ready for them."""
     copy = engine.prepare(settings.stack, settings.stack_file)
+    engine.settle(settings.stack)
     return [
         *("--stack", settings.stack),
         *("--config-file", str(copy)),

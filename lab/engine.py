@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from typing import Any, cast
 import yaml
 
 from providers.errors import LabError
+from testbed import processes
 
 PROJECT = "kvm-lab"
 PARALLEL = 32
+ORPHAN_PATIENCE = 60.0
+"""Seconds for an orphaned `pulumi` to bring what it is making to an end."""
 # They tie a stack file to another backend's secrets; the testbed's state has its own.
 SECRETS_KEYS = ("encryptionsalt", "encryptedkey", "secretsprovider")
 
@@ -25,7 +29,7 @@ SECRETS_KEYS = ("encryptionsalt", "encryptedkey", "secretsprovider")
 class Engine:
     """Runs `pulumi` in the project folder `root` with its state in the folder `state`.
 
-    `marker` is the environment by which processes of a killed run are found again.
+    `marker` is the environment by which processes of a killed run are found again (testbed.processes).
     """
 
     root: Path
@@ -75,10 +79,48 @@ class Engine:
         copy.write_text(yaml.safe_dump(settings, sort_keys=False))
         return copy
 
+    def settle(self, stack: str) -> None:
+        """Take up the state of a killed run: end its `pulumi`, free its lock, drop what it was about to make.
+
+        Only for one who knows that no other run of the stack goes on. What a killed run did make is found
+        and adopted when it is made again.
+        """
+        for orphan in self._orphans():
+            orphan.signal(signal.SIGTERM)
+            if processes.await_end([orphan], ORPHAN_PATIENCE):
+                orphan.signal(signal.SIGKILL)
+        if any((self.state / ".pulumi/locks").rglob("*.json")):
+            self._capture(["cancel", "--yes", "--stack", stack], cwd=self.root)
+        checkpoint = self.state / f".pulumi/stacks/{PROJECT}/{stack}.json"
+        if checkpoint.exists() and '"pending_operations"' in checkpoint.read_text():
+            exported = json.loads(self._capture(["stack", "export", "--stack", stack], cwd=self.root))
+            exported["deployment"].pop("pending_operations", None)
+            settled = self.state / "settled.json"
+            settled.write_text(json.dumps(exported))
+            self._capture(["stack", "import", "--file", str(settled), "--stack", stack], cwd=self.root)
+            settled.unlink()
+
+    def _orphans(self) -> list[processes.Process]:
+        marked = processes.owned(Path(self.marker[processes.MARK]))
+        return [process for process in marked if Path(process.command.split(" ")[0]).name == "pulumi"]
+
     def run(self, arguments: Sequence[str]) -> int:
-        """Run `pulumi` with its output on ours; return its exit status."""
+        """Run `pulumi` with its output on ours; return its exit status.
+
+        It ends in order when we are told to end: an interrupt reaches it from the terminal, and a request
+        to terminate is passed on.
+        """
         argv = ["pulumi", *arguments, "--non-interactive", "--cwd", str(self.root)]
-        return subprocess.run(argv, env=self.environment(), check=False, stdin=subprocess.DEVNULL).returncode
+        with subprocess.Popen(argv, env=self.environment(), stdin=subprocess.DEVNULL) as child:
+            before = {
+                signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+                signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number)),
+            }
+            try:
+                return child.wait()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     def outputs(self, stack: str) -> dict[str, Any]:
         """Return the stack's outputs; secrets stay hidden."""

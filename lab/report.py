@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 HEADINGS = ("host", "type", "bridge", "ports", "guests")
 GAP = "  "
+SSH_PORT = 22
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,16 @@ class Login:
 
     def known_hosts(self) -> str:
         """Return this machine's lines of a known_hosts(5) file."""
-        host = self.address if self.port == 22 else f"[{self.address}]:{self.port}"  # noqa: PLR2004 - ssh's default
+        host = self.address if self.port == SSH_PORT else f"[{self.address}]:{self.port}"
         return "".join(f"{host} {key}\n" for key in self.host_keys)
 
     def command(self, known_hosts: str) -> str:
         """Return the ssh(1) command that logs in and trusts the file `known_hosts` only."""
         words = ["ssh"]
         if self.identity_file:
-            words += ["-i", self.identity_file]
-        if self.port != 22:  # noqa: PLR2004 - ssh's default
+            # only this key: sshd hangs up on an agent that offers many
+            words += ["-i", self.identity_file, "-o IdentitiesOnly=yes"]
+        if self.port != SSH_PORT:
             words += ["-p", str(self.port)]
         words += [
             "-o StrictHostKeyChecking=yes",

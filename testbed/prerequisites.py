@@ -24,7 +24,6 @@ TOOLS = {
     "ssh-keygen": "openssh-client",
     "systemd-nspawn": "systemd-container",
     "unshare": "util-linux",
-    "xsltproc": "xsltproc",
     "/usr/lib/grub/i386-pc/boot.img": "grub-pc-bin",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }

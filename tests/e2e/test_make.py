@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.conftest import ROOT
 FOLDER = ROOT / ".lab/test-make"
 ADDRESS = "198.18.4.11"
 DEADLINE = 600.0
+CHANGED = {"created", "updated", "replaced", "deleted"}
 
 
 @pytest.fixture
@@ -64,6 +66,7 @@ def snapshot() -> dict[str, str]:
         "nft list ruleset",
         "findmnt --raw --noheadings",
         "sysctl net.ipv4.ip_forward",
+        "grep -rs . /proc/sys/net/bridge",
         "losetup --list",
         "find /etc -printf %p:%T@:%s\\n",
     ]
@@ -95,8 +98,49 @@ def test_up_prints_a_table_and_logins_and_down_takes_all_away(stack_file: Path) 
     again = lab("up", stack_file)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "unchanged" in again.stdout
-    assert not {"created", "updated", "replaced", "deleted"} & set(again.stdout.split())
+    assert not CHANGED & set(again.stdout.split())
 
+    assert lab("down", stack_file).returncode == 0
+    assert snapshot() == before
+    assert processes.owned(FOLDER) == []
+    assert not FOLDER.exists()
+
+
+@contextmanager
+def started(stack_file: Path, moment: str) -> Iterator[subprocess.Popen[str]]:
+    """Start `up`, and go on when it has printed `moment`."""
+    up = subprocess.Popen(
+        argv("up", stack_file), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert up.stdout is not None
+    deadline = time.monotonic() + DEADLINE
+    while moment not in (line := up.stdout.readline()):
+        assert line, "up ended early"
+        assert time.monotonic() < deadline
+    try:
+        yield up
+    finally:
+        up.kill()
+        up.stdout.close()
+        up.wait()
+
+
+def engines() -> list[processes.Process]:
+    """The `pulumi` commands of the testbed that run now."""
+    marked = processes.owned(FOLDER)
+    return [process for process in marked if process.command.startswith("pulumi ")]
+
+
+@pytest.mark.usefixtures("engine", "guest_image")
+@pytest.mark.parametrize(
+    "moment", ["boot until ssh answers", "AptPackages m1 creating", "NetworkBridge m1 creating"]
+)
+def test_down_leaves_nothing_of_a_killed_up(stack_file: Path, moment: str) -> None:
+    before = snapshot()
+    with started(stack_file, moment) as up:
+        os.kill(up.pid, signal.SIGKILL)
+        up.wait()
+        assert bool(engines()) == ("creating" in moment), "pulumi lives on as an orphan"
     assert lab("down", stack_file).returncode == 0
     assert snapshot() == before
     assert processes.owned(FOLDER) == []
@@ -104,24 +148,30 @@ def test_up_prints_a_table_and_logins_and_down_takes_all_away(stack_file: Path) 
 
 
 @pytest.mark.usefixtures("engine", "guest_image")
-def test_down_leaves_nothing_of_an_up_whose_pulumi_was_orphaned(stack_file: Path) -> None:
-    before = snapshot()
-    up = subprocess.Popen(
-        argv("up", stack_file), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert up.stdout is not None
-    deadline = time.monotonic() + DEADLINE
-    while "AptPackages m1 creating" not in (line := up.stdout.readline()):
-        assert line, "pulumi ended early"
-        assert time.monotonic() < deadline
-    os.kill(up.pid, signal.SIGKILL)
-    up.wait()
-    assert any("pulumi" in process.command for process in processes.owned(FOLDER))
-    up.stdout.close()
-    assert lab("down", stack_file).returncode == 0
-    assert snapshot() == before
-    assert processes.owned(FOLDER) == []
-    assert not FOLDER.exists()
+def test_up_goes_on_where_a_killed_pulumi_stopped(stack_file: Path) -> None:
+    with started(stack_file, "AptPackages m1 creating") as up:
+        for engine in engines():
+            engine.signal(signal.SIGKILL)
+        os.kill(up.pid, signal.SIGKILL)
+        up.wait()
+    again = lab("up", stack_file)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "pending" not in again.stdout
+    third = lab("up", stack_file)
+    assert "unchanged" in third.stdout
+    assert not CHANGED & set(third.stdout.split())
+
+
+@pytest.mark.usefixtures("engine", "guest_image")
+def test_an_interrupt_ends_in_order(stack_file: Path) -> None:
+    with started(stack_file, "AptPackages m1 creating") as up:
+        for process in [
+            p for p in processes.everything() if p.pid == up.pid
+        ] + engines():  # as a terminal does
+            process.signal(signal.SIGINT)
+        assert up.wait(DEADLINE) != 0
+    assert engines() == []
+    assert not list((FOLDER / "pulumi/.pulumi/locks").rglob("*.json"))
 
 
 @pytest.mark.parametrize(("command", "instead"), [("up", "pulumi up"), ("down", "pulumi destroy")])

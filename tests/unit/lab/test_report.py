@@ -28,6 +28,6 @@ def test_the_command_pins_the_key_file_and_names_a_port_only_when_it_must() -> N
     assert moved.known_hosts() == "[198.51.100.12]:2222 ssh-ed25519 AAAA\n"
     strict = "-o StrictHostKeyChecking=yes -o UserKnownHostsFile=hosts"
     assert logins([plain, moved], "hosts") == (
-        f"# g1s1\nssh -i .lab/key {strict} root@198.51.100.11\n"
+        f"# g1s1\nssh -i .lab/key -o IdentitiesOnly=yes {strict} root@198.51.100.11\n"
         f"# g1s2\nssh -p 2222 {strict} teacher@198.51.100.12"
     )
