@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -23,6 +24,17 @@ from tests.conftest import ROOT
 FOLDER = ROOT / ".lab/test-make"
 ADDRESS = "198.18.4.11"
 DEADLINE = 600.0
+OURS = r"labmake|198\.18\.4\.|test-make"
+SHOWN = (
+    "ip -oneline link",
+    "ip -oneline address",
+    "ip route show table all",
+    "nft list ruleset",
+    "findmnt --raw --noheadings",
+    "losetup --list",
+    "find /sys/fs/cgroup -type d -name *labmake*",
+    "find /run/systemd/nspawn /run/kvm-lab -name *labmake*",
+)
 CHANGED = {"created", "updated", "replaced", "deleted"}
 
 
@@ -58,27 +70,25 @@ def lab(command: str, stack_file: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def snapshot() -> dict[str, str]:
-    """What `up` might have changed on this machine, by the command that shows it."""
-    commands = [
-        "ip -oneline link",
-        "ip route show table all",
-        "nft list ruleset",
-        "findmnt --raw --noheadings",
-        "sysctl net.ipv4.ip_forward",
-        "grep -rs . /proc/sys/net/bridge",
-        "losetup --list",
-        "find /etc -printf %p:%T@:%s\\n",
-    ]
-    return {
-        command: subprocess.run(command.split(), capture_output=True, text=True, check=False).stdout
-        for command in commands
-    }
+def traces() -> list[str]:
+    """What there is of this testbed on this machine: other testbeds may come and go beside it."""
+    found = []
+    for command in SHOWN:
+        shown = subprocess.run(command.split(), capture_output=True, text=True, check=False).stdout
+        found += [f"{command}: {line}" for line in shown.splitlines() if re.search(OURS, line)]
+    return found + [f"{process.pid} {process.command}" for process in processes.owned(FOLDER)]
+
+
+def etc() -> str:
+    """Every file of /etc with its size and time."""
+    return subprocess.run(
+        ["find", "/etc", "-printf", "%p:%T@:%s\\n"], capture_output=True, text=True, check=True
+    ).stdout
 
 
 @pytest.mark.usefixtures("engine", "guest_image")
 def test_up_prints_a_table_and_logins_and_down_takes_all_away(stack_file: Path) -> None:
-    before = snapshot()
+    before = etc()
     up = lab("up", stack_file)
     assert up.returncode == 0, up.stdout + up.stderr
     lines = up.stdout.splitlines()
@@ -100,9 +110,10 @@ def test_up_prints_a_table_and_logins_and_down_takes_all_away(stack_file: Path) 
     assert "unchanged" in again.stdout
     assert not CHANGED & set(again.stdout.split())
 
+    assert traces() != []
     assert lab("down", stack_file).returncode == 0
-    assert snapshot() == before
-    assert processes.owned(FOLDER) == []
+    assert traces() == []
+    assert etc() == before
     assert not FOLDER.exists()
 
 
@@ -136,14 +147,14 @@ def engines() -> list[processes.Process]:
     "moment", ["boot until ssh answers", "AptPackages m1 creating", "NetworkBridge m1 creating"]
 )
 def test_down_leaves_nothing_of_a_killed_up(stack_file: Path, moment: str) -> None:
-    before = snapshot()
+    before = etc()
     with started(stack_file, moment) as up:
         os.kill(up.pid, signal.SIGKILL)
         up.wait()
         assert bool(engines()) == ("creating" in moment), "pulumi lives on as an orphan"
     assert lab("down", stack_file).returncode == 0
-    assert snapshot() == before
-    assert processes.owned(FOLDER) == []
+    assert traces() == []
+    assert etc() == before
     assert not FOLDER.exists()
 
 
@@ -181,11 +192,10 @@ def test_a_host_outside_the_testbed_is_never_touched(stack_file: Path, command: 
         {"name": "real", "address": "192.0.2.77", "host_keys": [], "bridge": {"port": "eth0"}}
     )
     stack_file.write_text(yaml.safe_dump(settings))
-    before = snapshot()
     refused = lab(command, stack_file)
     assert refused.returncode != 0
     assert "real" in refused.stderr
     assert f"{instead} --stack made" in refused.stderr
-    assert snapshot() == before
+    assert traces() == []
     settings["config"]["kvm-lab:hosts"].pop()
     stack_file.write_text(yaml.safe_dump(settings))
