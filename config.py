@@ -39,6 +39,7 @@ from stackfile.values import (
     GuestInterface,
     HostAddress,
     HostLabel,
+    HostUserName,
     InterfaceName,
     IPAddress,
     LocalPath,
@@ -304,7 +305,7 @@ class Host(Section):
     """Where its SSH server is reached: an IP address or a DNS name."""
     port: Annotated[int, *number(1, 65535, "TCP port")] = 22
     """The SSH server's port."""
-    user: UserName = "root"
+    user: HostUserName = "root"
     """The user to log in as; another than root needs sudo without a password."""
     identity_file: LocalPath | None = None
     """The private key's file; left out, the SSH agent is asked."""
@@ -318,6 +319,8 @@ class Host(Section):
     """Whether virt-manager is installed, to be used over ssh -X."""
     packages: tuple[PackageName, ...] = ()
     """More Debian packages for the host; no desktop and no display server."""
+    shutdown_timeout: Annotated[int, *number(1, 3600, "seconds")] = 180
+    """Seconds that a guest may take to power off, when it must, before its power is cut."""
     bridge: Bridge
     """Its bridge."""
     guests: tuple[Guest, ...] = ()

@@ -36,7 +36,7 @@ class Guest(pulumi.ComponentResource):
     What an edit does: keys, user, gateway and name servers reach the guest at its next boot (a new seed in
     its CD drive); a larger disk takes effect at once; cores, memory, address and bridge need another domain,
     so the guest is shut down and booted again with its disk as it was. Only a raised generation gives it a
-    new disk.
+    new disk, and only a new disk is made from a rebuilt image.
 
     Args:
         name: the resource's name, the guest's: unique in the stack, so a guest keeps its identity when it
@@ -84,9 +84,7 @@ class Guest(pulumi.ComponentResource):
             "user": self.user,
             "host_key": self.host_key,
         }
-        self.register_outputs(
-            {**self.summary, "domain": self._domain_name, "domain_type": self.domain_type}
-        )
+        self.register_outputs({**self.summary, "domain": self._domain_name, "domain_type": self.domain_type})
 
     def _render_seed(self, private_key: str, public_key: str) -> Seed:
         guest = self._guest
@@ -129,13 +127,15 @@ class Guest(pulumi.ComponentResource):
             "guest": self._guest.name,
             "domain": self._domain_name,
             "file": f"{libvirt.pool_folder(self._on.stack)}/{self._overlay_name}",
+            "image": self._guest.image,
             "base": self._on.base_files[self._guest.image],
             "size": self._guest.disk_gib * GIB,
         }
         return GuestDisk(
             f"{self._name}-g{self._guest.generation}",
             props,
-            pulumi.ResourceOptions(parent=self, depends_on=[self._on.libvirt]),
+            # a newer image is for new disks: this one keeps the base that it was made from
+            pulumi.ResourceOptions(parent=self, depends_on=[self._on.libvirt], ignore_changes=["base"]),
         )
 
     def _seed_disk(
@@ -158,8 +158,11 @@ class Guest(pulumi.ComponentResource):
         return pulumi_libvirt.Domain(
             self._name,
             name=self._domain_name,
-            # an edit of it replaces the domain: at its old address the guest would not become ready
-            description=f"{self._guest.name} at {self._guest.address}",
+            # an edit of it replaces the domain: at its old address the guest would not become ready, and a
+            # bridge cannot be made anew while a guest is on it (the engine deletes first what depends on it)
+            description=pulumi.Output.concat(
+                f"{self._guest.name} at {self._guest.address} on ", self._on.bridge_name
+            ),
             type=self._on.libvirt.domain_type,
             machine="pc",  # cloud kernels have drivers for its IDE, where the seed is
             vcpu=self._guest.vcpus,
@@ -169,9 +172,7 @@ class Guest(pulumi.ComponentResource):
             disks=[pulumi_libvirt.DomainDiskArgs(volume_id=overlay.id)],
             cloudinit=seed_disk.id,
             network_interfaces=[
-                pulumi_libvirt.DomainNetworkInterfaceArgs(
-                    bridge=self._on.host.bridge.name, mac=self._mac.upper()
-                )
+                pulumi_libvirt.DomainNetworkInterfaceArgs(bridge=self._on.bridge_name, mac=self._mac.upper())
             ],
             graphics=pulumi_libvirt.DomainGraphicsArgs(
                 type="vnc", listen_type="address", listen_address="127.0.0.1"

@@ -43,6 +43,7 @@ class HypervisorHost(pulumi.ComponentResource):
         stack: as given.
         common: inputs of every thing on the host: how to reach it, and which stack asks.
         bridge: its bridge.
+        bridge_name: the bridge's name, known once it is made: who uses it gives way when it is made anew.
         libvirt: its libvirt.
         bases: the base images on it, by name.
         base_files: their paths on the host, by name; known before the host is asked.
@@ -79,13 +80,16 @@ class HypervisorHost(pulumi.ComponentResource):
         }
         installed = AptPackages(name, {**self.common, "packages": packages}, self._after())
         self.bridge = NetworkBridge(name, {**self.common, **_bridge_inputs(host)}, self._after(installed))
+        self.bridge_name = self.bridge.id.apply(lambda _made: host.bridge.name)
         self.libvirt = LibvirtHost(name, self.common, self._after(installed, self.bridge))
         used = used_images(host, images)
         self.base_files = {
             image.name: base_image_file(image.name, image.checksum.digest, image.format) for image in used
         }
         self.bases = {image.name: self._base_image(image) for image in used}
-        self.provider = libvirt.provider(host.endpoint, pulumi.ResourceOptions(parent=self))
+        self.provider = libvirt.provider(
+            host.endpoint, host.shutdown_timeout, pulumi.ResourceOptions(parent=self)
+        )
         in_libvirt = pulumi.ResourceOptions(parent=self, provider=self.provider, depends_on=[self.libvirt])
         self.pool = libvirt.pool(host.endpoint, stack, in_libvirt)
         self.summary = {

@@ -48,8 +48,7 @@ def _sorted_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
-# Debian policy 5.6.1; a trailing "-" would be apt's order to remove
-PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]*[a-z0-9+.]$")]
+PackageName = Annotated[str, Field(pattern=f"^{apt.PACKAGE_NAME}$")]
 
 
 class AptPackagesInputs(HostInputs):

@@ -10,17 +10,25 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BeforeValidator, WithJsonSchema
+
+from providers.state import apt
 
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
 
 SWITCH_WORDS = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+HOST_USER = r"[A-Za-z_][A-Za-z0-9._-]*"  # what Endpoint.user takes
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 DOMAIN_LENGTH = 253  # RFC 1035, without the final dot
 INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # IFNAMSIZ is 16, with the final NUL
+# of signed URLs (S3, GCS, Azure, CloudFront) and of servers that take a token
+SECRET_OPTION = re.compile(
+    r"signature|token|secret|passw|credential|api-?_?key|key-pair-id|^(sig|auth|authorization|key|policy)$",
+    re.IGNORECASE,
+)
 PROC_NAMES = ("all", "default")  # folders of /proc/sys/net/ipv4/conf: the kernel refuses them as names
 PREFIX_WITHOUT_BROADCAST = 31  # RFC 3021: both addresses of an IPv4 /31 are hosts
 
@@ -93,6 +101,10 @@ def domain_name(value: object) -> str:
 def host_address(value: object) -> str:
     """Return where a host is reached: a DNS name, or an IP address in its shortest form."""
     expected = "an IP address or a DNS name"
+    if "%" in text(value, expected):
+        raise ValueError(
+            expected + " without %…: which network card leads there is another one on each machine"
+        )
     try:
         return str(ip_address(text(value, expected)))
     except ValueError:
@@ -169,6 +181,13 @@ def web_address(value: object) -> str:
         raise ValueError(expected)
     if parts.username is not None or parts.password is not None:
         raise ValueError(expected + " without user and password: they would stand in the state and in logs")
+    for option in parse_qs(parts.query, keep_blank_values=True):
+        if SECRET_OPTION.search(option):
+            raise ValueError(
+                expected
+                + f" without the option {option}: its value looks like a right to read the file, and would "
+                "stand in the state and in the host's list of processes"
+            )
     if not parts.path.rpartition("/")[2]:
         raise ValueError(expected + " that ends in a file name")
     return url
@@ -218,14 +237,22 @@ UserName = Annotated[
     ),
     _schema("string", pattern="^[a-z_][a-z0-9_-]{0,31}$"),
 ]
+HostUserName = Annotated[
+    str,
+    BeforeValidator(
+        matching(HOST_USER, "a user name: letters, digits, '.', '_' and '-', a letter or '_' first")
+    ),
+    _schema("string", pattern=f"^{HOST_USER}$"),
+]
 PackageName = Annotated[
     str,
     BeforeValidator(
         matching(
-            r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package: small letters, digits, '+', '-' and '.'"
+            apt.PACKAGE_NAME,
+            "the name of a Debian package: two or more small letters, digits, '+', '-' and '.', no '-' last",
         )
     ),
-    _schema("string", pattern="^[a-z0-9][a-z0-9+.-]+$"),
+    _schema("string", pattern=f"^{apt.PACKAGE_NAME}$"),
 ]
 
 

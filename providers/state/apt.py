@@ -7,6 +7,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+PACKAGE_NAME = r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.]"
+"""Debian policy 5.6.1; a trailing "-" would be apt's order to remove."""
+
 _STATUS_FIELDS = (
     "${Package}",
     "${Architecture}",

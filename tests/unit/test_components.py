@@ -199,6 +199,34 @@ def test_the_domain(requests: Requests) -> None:
     assert nic == {"bridge": "br0", "mac": config.mac_address("lab", "web").upper()}
 
 
+def test_a_bridge_that_is_made_anew_takes_its_guests_off_first(requests: Requests) -> None:
+    # the engine deletes before a replacement what has a property from there that would replace it too:
+    # the plugin replaces a domain for its description
+    for option in ("networkInterfaces", "description"):
+        urns = requests["Domain", "web"].propertyDependencies[option].urns
+        assert [urn.rpartition(":")[2] for urn in urns if "kvm:NetworkBridge" in urn] == ["g1s1"]
+    volume = requests["Volume", "web-g1"].propertyDependencies
+    assert not any("NetworkBridge" in urn for found in volume.values() for urn in found.urns)
+
+
+def test_a_rebuilt_image_is_for_new_disks(tmp_path: Path, requests: Requests) -> None:
+    assert set(requests["GuestDisk", "web-g1"].ignoreChanges) == {"base"}
+    assert inputs(requests["GuestDisk", "web-g1"])["image"] == "debian-12"
+    described = lab(tmp_path)
+    (image, _) = described.images
+    rebuilt = described.model_copy(update={"images": (image.model_copy(update={"sha256": "cd" * 32}),)})
+    after = declare(rebuilt)
+    assert ("BaseImage", "g1s1-debian-12-cdcdcdcd") in after
+    kept = {
+        ("GuestDisk", "web-g1"): {"base"},
+        ("Volume", "web-g1"): {"baseVolumeId"},
+        ("Domain", "web"): set(),
+    }
+    for resource, ignored in kept.items():
+        old, new = inputs(requests[resource]), inputs(after[resource])
+        assert {key for key in new if new[key] != old[key]} == ignored
+
+
 def test_claims_are_by_stack_and_host(requests: Requests) -> None:
     assert inputs(requests["NetworkBridge", "g1s1"])["stack"] == "kvm-lab/lab.g1s1"
 
@@ -223,15 +251,19 @@ def test_the_uri_holds_all_that_the_host_is_trusted_by(address: str) -> None:
     endpoint = Endpoint(
         host="g1s1", address=address, port=2222, user="adm", identity_file="a b/key+1", host_keys=(KEY, KEY)
     )
-    parts = urlsplit(libvirt.uri(endpoint))
+    parts = urlsplit(libvirt.uri(endpoint, 180))
     assert (parts.scheme, parts.username, parts.hostname, parts.port) == ("qemu+ssh", "adm", address, 2222)
     assert parts.path == "/system"
-    assert parse_qs(parts.query) == {"keyfile": ["a b/key+1"], "host_keys": [KEY, KEY]}
+    assert parse_qs(parts.query) == {
+        "keyfile": ["a b/key+1"],
+        "host_keys": [KEY, KEY],
+        "shutdown_timeout": ["180"],
+    }
 
 
 def test_without_a_key_file_the_agent_is_asked() -> None:
     endpoint = Endpoint(host="g1s1", address="198.51.100.11", host_keys=(KEY,))
-    assert "keyfile" not in libvirt.uri(endpoint)
+    assert "keyfile" not in libvirt.uri(endpoint, 180)
 
 
 def test_a_stack_cannot_take_the_pool_of_base_images() -> None:

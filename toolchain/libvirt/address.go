@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	defaultShutdownTimeout = 30 * time.Second
+	defaultShutdownTimeout = 180 * time.Second
 	uriForm                = "qemu+ssh://USER@ADDRESS[:PORT]/system?host_keys=KEY[&keyfile=PATH][&shutdown_timeout=SECONDS]"
 )
 

@@ -31,12 +31,12 @@ func TestParseAddress(t *testing.T) {
 		want address
 		keys int
 	}{
-		{"qemu:///system", address{host: "localhost", local: true, shutdownTimeout: 30 * time.Second}, 0},
-		{"qemu+ssh://198.51.100.7/system?" + keys, address{host: "198.51.100.7", hostport: "198.51.100.7:22", user: "root", shutdownTimeout: 30 * time.Second}, 2},
+		{"qemu:///system", address{host: "localhost", local: true, shutdownTimeout: 180 * time.Second}, 0},
+		{"qemu+ssh://198.51.100.7/system?" + keys, address{host: "198.51.100.7", hostport: "198.51.100.7:22", user: "root", shutdownTimeout: 180 * time.Second}, 2},
 		{"qemu+ssh://op@[2001:db8::7]:2222/system?" + lines + "&keyfile=.lab/key&shutdown_timeout=0",
 			address{host: "2001:db8::7", hostport: "[2001:db8::7]:2222", user: "op", keyfile: ".lab/key"}, 2},
 		{"qemu+ssh://g1s1.example/system?keyfile=~/.ssh/lab&" + keys,
-			address{host: "g1s1.example", hostport: "g1s1.example:22", user: "root", keyfile: "/home/someone/.ssh/lab", shutdownTimeout: 30 * time.Second}, 2},
+			address{host: "g1s1.example", hostport: "g1s1.example:22", user: "root", keyfile: "/home/someone/.ssh/lab", shutdownTimeout: 180 * time.Second}, 2},
 	} {
 		got, err := parseAddress(c.uri)
 		if err != nil {
