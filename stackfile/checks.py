@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import NamedTuple, TypeVar
 
 from policies.rules import desktop, migration
@@ -74,6 +75,8 @@ def gateway_of(interface: values.IPInterface, gateway: values.IPAddress) -> None
         ValueError: it cannot.
     """
     network = interface.network
+    if gateway.version == interface.version and isinstance(gateway, IPv6Address) and gateway.is_link_local:
+        return  # it is on every network; routers announce themselves by such an address
     if gateway not in network:
         raise ValueError(f"a gateway inside the guest's network {network}")
     if gateway == interface.ip:

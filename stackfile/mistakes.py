@@ -86,7 +86,8 @@ def shown(value: object) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if "PRIVATE KEY" in text:
         return PRIVATE
-    return _clipped(re.sub(r"//[^/@\s]*@", "//(not shown)@", text))
+    without_login = re.sub(r"//[^/@\s]*@", "//(not shown)@", text)
+    return _clipped(re.sub(r"(//[^?\s]*\?)\S*", r"\1(not shown)", without_login))
 
 
 def near(name: str, known: Collection[str]) -> str:

@@ -161,6 +161,7 @@ def test_other_ways_to_write_a_value(path: str, written: object, read: object) -
         ("hosts.0.address", "198.51.100.300", "an IP address or a DNS name", "198.51.100.300"),
         ("hosts.0.address", "198.51.100.11/24", "an IP address or a DNS name", "198.51.100.11/24"),
         ("hosts.0.address", "root@g1s1", "an IP address or a DNS name", "root@g1s1"),
+        ("hosts.0.address", "fe80::1%eth0", "without %", "fe80::1%eth0"),
         ("hosts.0.address", "", "an IP address or a DNS name", "nothing"),
         ("hosts.0.port", 0, "from 1 to 65535", "0"),
         ("hosts.0.port", 65536, "from 1 to 65535", "65536"),
@@ -244,6 +245,13 @@ def test_other_ways_to_write_a_value(path: str, written: object, read: object) -
             "ftp://images.example/a.qcow2",
         ),
         ("images.0.url", "https://images.example/", "ends in a file name", "https://images.example/"),
+        (
+            "images.0.url",
+            "https://images.example/a.qcow2?X-Amz-Signature=hunter2",
+            "without the option X-Amz-Signature",
+            "https://images.example/a.qcow2?(not shown)",
+        ),
+        ("images.0.url", "https://images.example/a?sig=hunter2", "without the option sig", "?(not shown)"),
         ("images.0.format", "vmdk", "qcow2 or raw", "vmdk"),
         ("images.0.sha256", "abcd", "64 hexadecimal digits", "abcd"),
         ("images.0.sha256", int("1" * 64), "write it in quotes", "1111"),
@@ -268,6 +276,29 @@ def test_a_change_must_be_provable_before_the_host_takes_it_back() -> None:
     assert list(found) == ["hosts[1].bridge.rollback_timeout"]
     assert found["hosts[1].bridge.rollback_timeout"][0].startswith("at least 62 seconds")
     assert load(changed(**{"hosts.1.bridge": {**bridge, "rollback_timeout": 62}}))
+
+
+@pytest.mark.parametrize("user", ["jan.novak", "Admin", "_lab", "op-1"])
+def test_a_host_is_logged_in_to_by_any_name_that_ssh_takes(user: str) -> None:
+    lab = load(changed(**{"hosts.0.user": user}))
+    assert lab.hosts[0].endpoint.user == user
+
+
+def test_a_link_local_gateway_is_on_every_ipv6_network() -> None:
+    changes = {"hosts.1.guests.0.address": "2001:db8::22/64", "hosts.1.guests.0.gateway": "fe80::1"}
+    assert str(load(changed(**changes)).hosts[1].guests[0].gateway) == "fe80::1"
+    assert mistakes(changed(**{"hosts.1.guests.0.gateway": "fe80::1"}))
+
+
+def test_a_url_may_have_a_query_that_is_no_secret() -> None:
+    (image, *others) = sound()["images"]
+    url = "https://images.example/a.qcow2?release=12&mirror=cz"
+    plain = {"name": image["name"], "url": url, "sha256": "0" * 64}
+    assert load(changed(images=[plain, *others])).images[0].url == url
+
+
+def test_a_package_name_is_no_order_to_remove() -> None:
+    assert list(mistakes(changed(**{"hosts.0.packages": ["htop", "vim-"]}))) == ["hosts[0].packages[1]"]
 
 
 def test_elements_of_lists_have_their_index() -> None:

@@ -17,6 +17,27 @@ def judge(packages: object, kind: str = desktop.PACKAGES) -> list[Finding]:
         *("gnome", "gnome-shell", "xfce4", "mate-desktop-environment", "cinnamon-desktop-environment"),
         *("gdm3", "lightdm", "sddm", "weston", "sway", "xorg", "xserver-xorg", "xserver-xorg-core", "xrdp"),
         *("tigervnc-standalone-server", "gnome:amd64", "xorg=1:7.7+23", "gnome-core/bookworm", " GDM3 "),
+        *(
+            "dwm",
+            "bspwm",
+            "qtile",
+            "xmonad",
+            "jwm",
+            "phosh",
+            "cage",
+            "river",
+            "gnome-flashback",
+            "gnome-panel",
+        ),
+        *(
+            "xnest",
+            "xpra",
+            "unity",
+            "kali-desktop-xfce",
+            "lightdm-gtk-greeter",
+            "sddm-theme-breeze",
+            "gdm3-x",
+        ),
     ],
 )
 def test_refuses_desktops_and_display_servers(package: str) -> None:
