@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import time
 from collections.abc import Mapping
@@ -76,9 +77,12 @@ class GuestReadyProvider(HostProvider[GuestReadyInputs]):
         return extra
 
     def delete_thing(self, inputs: GuestReadyInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Remove the console's log, which libvirt leaves behind."""
+        """Remove the console's log, which libvirt leaves behind, and its older parts (.0, .1, …)."""
+        folder = posixpath.dirname(inputs.console_log)
+        parts = f"{re.escape(inputs.console_log)}(\\.[0-9]+)?"
+        argv = ["find", folder, "-maxdepth", "1", "-regextype", "posix-extended", "-regex", parts, "-delete"]
         with connect(inputs.endpoint) as session:
-            session.remove(inputs.console_log)
+            session.run(argv)
 
 
 class GuestReady(HostResource, module="kvm", name="GuestReady"):

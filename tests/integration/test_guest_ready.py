@@ -113,7 +113,8 @@ def test_a_refresh_takes_one_short_look_and_an_update_waits_again(running: Machi
 def test_deleting_it_removes_the_log_and_nothing_else(running: Machine) -> None:
     provider = GuestReadyProvider()
     outs = provider.create(inputs(running, console_log="/tmp/other.log")).outs or {}
-    running.ssh(["touch", "/tmp/other.log"])
+    running.ssh(["touch", "/tmp/other.log", "/tmp/other.log.0", "/tmp/other.log.12", "/tmp/other.log.kept"])
     provider.delete("x", outs)
-    assert running.ssh(["test", "-e", "/tmp/other.log"], check=False).returncode == 1
+    assert running.ssh(["sh", "-c", "ls /tmp/other*"]).stdout.split() == ["/tmp/other.log.kept"]
+    running.ssh(["rm", "/tmp/other.log.kept"])
     assert running.ssh(["virsh", "domstate", DOMAIN]).stdout.strip() == "running"
