@@ -1,7 +1,8 @@
 """kvm:BaseImage - a disk image on a host, of a known digest, on which guests' overlays hang.
 
 A base is never overwritten: its file name carries the digest, and a file that is there is only ever
-compared. Overlays are useless without their base, so it is not removed while one is left.
+compared. Overlays are useless without their base, so it is not removed while one is left: an image that no
+stack asks for any more, because it was rebuilt or its stack is gone, goes with the last disk that needs it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from providers.transport import Session, connect
 
 KIND = base_pool.KIND
 SCRIPT = Path(__file__).parent / "scripts" / "fetch-image.sh"
+END_DOWNLOAD = SCRIPT.with_name("end-download.sh")
 FETCH_TIMEOUT = 6 * 3600.0
 DIGEST_TIMEOUT = 3600.0
 PROGRESS_EVERY = 5.0
@@ -116,7 +118,10 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
         return extra
 
     def delete_thing(self, inputs: BaseImageInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Drop the claim; the last one removes the file, unless it was adopted or overlays need it."""
+        """Drop the claim; the last one removes the file, unless it was adopted or overlays need it.
+
+        What overlays need stays, without a claim: GuestDisk's delete takes it away with the last of them.
+        """
         with connect(inputs.endpoint) as session, session.lock(inputs.key), session.lock(KIND):
             record = records.load(session, KIND, inputs.key)
             if record is None:
@@ -125,12 +130,15 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
             if others is not None:
                 records.save(session, others)
                 return
-            if not record.adopted:
-                _refuse_while_needed(session, inputs)
-                session.remove(inputs.file)
-            session.remove(inputs.part)
-            records.erase(session, KIND, inputs.key)
-            base_pool.forget_volume(session)
+            _remove_part(session, inputs)
+            if record.adopted:
+                records.erase(session, KIND, inputs.key)
+                base_pool.forget_volume(session)
+                return
+            records.save(session, record.model_copy(update={"claims": {}}))
+            if inputs.file not in base_pool.sweep(session):
+                overlays = base_pool.overlays_of(session, inputs.file)
+                self.progress(inputs, f"{inputs.file} stays while disks need it: {', '.join(overlays)}")
 
     def _place(self, session: Session, inputs: BaseImageInputs) -> dict[str, Any]:
         """Return the further outputs; the caller holds the image's own lock."""
@@ -145,9 +153,15 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
             try:
                 info = _checked_info(session, inputs, inputs.part)
             except LabError:
-                session.remove(inputs.part)
+                _remove_part(session, inputs)
                 raise
         with session.lock(KIND):
+            if there and session.run(["test", "-e", inputs.file], check=False).exit_status != 0:
+                raise LabError(
+                    inputs.asked,
+                    f"{inputs.file} went while it was looked at: nobody asked for it until now",
+                    "run `pulumi up` again",
+                )
             record = records.load(session, KIND, inputs.key) or Record(
                 kind=KIND, key=inputs.key, adopted=there
             )
@@ -155,7 +169,7 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
             if not there:
                 # ln refuses a name that is taken, where mv would overwrite
                 session.run(["ln", "-T", "--", inputs.part, inputs.file])
-                session.run(["rm", "-f", "--", inputs.part])
+                _remove_part(session, inputs)
             base_pool.ensure(session)
         return {
             "file": inputs.file,
@@ -167,6 +181,10 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
     def _gather(self, session: Session, inputs: BaseImageInputs) -> None:
         """Bring the right bytes to `inputs.part`, going on with what an earlier try left there."""
         session.run(["install", "-d", "-m", "0711", base_pool.FOLDER])
+        # whoever writes there was left by a client that died: the image's lock is ours
+        ending = ["sh", "-c", END_DOWNLOAD.read_text(encoding="utf-8"), END_DOWNLOAD.name, inputs.part]
+        session.run(ending, timeout=120)
+        _remove_uploads(session, inputs)
         if _digest(session, inputs, inputs.part) != inputs.digest:
             if inputs.url is not None:
                 self._download(session, inputs, inputs.url)
@@ -175,7 +193,7 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
             with self.phase(inputs, f"{inputs.name}: check its {inputs.algorithm}"):
                 found = _digest(session, inputs, inputs.part)
             if found != inputs.digest:
-                session.remove(inputs.part)
+                _remove_part(session, inputs)
                 raise LabError(
                     inputs.asked,
                     f"its {inputs.algorithm} is {found}, expected {inputs.digest}",
@@ -186,7 +204,7 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
 
     def _download(self, session: Session, inputs: BaseImageInputs, url: str) -> None:
         _refuse_without_curl(session, inputs)
-        size = _remote_size(session, inputs, url)
+        size = _remote_size(session, url)
         arrived = _file_size(session, inputs.part)
         if size is not None and arrived >= size:  # all of it, and it was judged to be wrong
             session.remove(inputs.part)
@@ -201,7 +219,7 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
                 on_line=report.line,
             )
         if done.exit_status in CURL_CANNOT_GO_ON:
-            session.remove(inputs.part)
+            _remove_part(session, inputs)
         if done.exit_status != 0:
             raise LabError(
                 inputs.asked,
@@ -334,8 +352,8 @@ def _refuse_without_curl(session: Session, inputs: BaseImageInputs) -> None:
         )
 
 
-def _remote_size(session: Session, inputs: BaseImageInputs, url: str) -> int | None:
-    """Return the size the server names; not every server does."""
+def _remote_size(session: Session, url: str) -> int | None:
+    """Return the size the server names; not every server does, or answers a question without a download."""
     argv = [
         "curl",
         "--silent",
@@ -349,10 +367,7 @@ def _remote_size(session: Session, inputs: BaseImageInputs, url: str) -> int | N
         url,
     ]
     answer = session.run(argv, timeout=90, check=False)
-    if answer.exit_status != 0:
-        self_help = "look whether the host reaches that address and the image is still there"
-        raise LabError(inputs.asked, answer.stderr or f"curl: exit status {answer.exit_status}", self_help)
-    return image.content_length(answer.stdout)
+    return image.content_length(answer.stdout) if answer.exit_status == 0 else None
 
 
 def _file_size(session: Session, path: str) -> int:
@@ -372,11 +387,14 @@ def _refuse_without_room(session: Session, inputs: BaseImageInputs, needed: int)
         )
 
 
-def _refuse_while_needed(session: Session, inputs: BaseImageInputs) -> None:
-    overlays = base_pool.overlays_of(session, inputs.file)
-    if overlays:
-        raise LabError(
-            f"{inputs.endpoint.host}: remove the base image {inputs.file}",
-            "these disks are overlays of it and would be lost:\n" + "\n".join(overlays),
-            "remove these guests first; to keep them, let go of the image with `pulumi state delete`",
-        )
+def _remove_part(session: Session, inputs: BaseImageInputs) -> None:
+    """Remove all that was gathered."""
+    session.run(["rm", "-f", "--", inputs.part, f"{inputs.part}.lock"])
+    _remove_uploads(session, inputs)
+
+
+def _remove_uploads(session: Session, inputs: BaseImageInputs) -> None:
+    """Remove what uploads have left that were cut off by a power failure (Session.upload's own files)."""
+    unfinished = f".{Path(inputs.part).name}.????????"
+    folder = base_pool.FOLDER
+    session.run(["find", folder, "-maxdepth", "1", "-name", unfinished, "-delete"], check=False)

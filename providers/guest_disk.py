@@ -2,7 +2,8 @@
 
 The disk itself, an overlay of a base image, is a libvirt volume that is declared after this resource and
 depends on it. An edit that would need another disk (a smaller size, another image, host or stack name) is
-refused here, before the volume is looked at: only the guest's next generation gets a new disk.
+refused here, before the volume is looked at: only the guest's next generation gets a new disk. An image that
+was rebuilt under its name is no such edit: the disk keeps its base, and the base stays while it does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult
 from pydantic import Field
 
+from providers import base_pool
 from providers.base import HostInputs, HostProvider, HostResource
 from providers.libvirt_host import VIRSH
 from providers.state import image
@@ -30,8 +32,10 @@ class GuestDiskInputs(HostInputs):
     """The guest's name in libvirt."""
     file: str
     """The disk's path on the host."""
+    image: str
+    """The name of the image it is made from."""
     base: str
-    """The path of the base image it is an overlay of."""
+    """The path of the base image it is an overlay of; of a disk that is there, the one it was made from."""
     size: int = Field(gt=0)
     """In bytes."""
 
@@ -66,8 +70,11 @@ class GuestDiskProvider(HostProvider[GuestDiskInputs]):
         """Grow the disk. The guest's file system grows when it is booted next (cloud-init, growpart)."""
         return self.create_thing(news)[1]
 
-    def delete_thing(self, inputs: GuestDiskInputs, outs: Mapping[str, Any]) -> None:
-        """Do nothing: the volume is removed as what it is."""
+    def delete_thing(self, inputs: GuestDiskInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Take away the bases that the disk was the last to need; the volume is removed as what it is."""
+        with connect(inputs.endpoint) as session, session.lock(base_pool.KIND):
+            for base in base_pool.sweep(session):
+                self.progress(inputs, f"removed {base}: no stack asks for it and no disk needs it any more")
 
 
 class GuestDisk(HostResource, module="kvm", name="GuestDisk"):
@@ -95,9 +102,9 @@ def _refusals(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[CheckFai
         found.append(
             CheckFailure("size", f"{guest} has {sizes[0]} and cannot shrink to {sizes[1]}. {NEW_DISK}")
         )
-    if news["base"] != olds["base"]:
-        text = f"{guest} was made from {olds['base']}, asked for is {news['base']}. {NEW_DISK}"
-        found.append(CheckFailure("base", text))
+    if news["image"] != olds.get("image", news["image"]):
+        text = f"{guest} was made from the image {olds['image']}, asked for is {news['image']}. {NEW_DISK}"
+        found.append(CheckFailure("image", text))
     if before["host"] != after["host"]:
         text = f"{guest} is on host {before['host']}, asked for is {after['host']}. {NEW_DISK}"
         found.append(CheckFailure("guest", text))

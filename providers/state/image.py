@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +52,42 @@ def parse_info(text: str) -> ImageInfo:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no output of qemu-img info --output=json: {error!r}") from error
+
+
+def parse_backings(text: str) -> dict[str, str | None]:
+    """Return each image's path with that of the file it is an overlay of, None for what is no overlay.
+
+    Args:
+        text: what `qemu-img info --output=json` prints, of any number of images, one after the other.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    decoder = json.JSONDecoder()
+    backings: dict[str, str | None] = {}
+    rest = text.strip()
+    while rest:
+        info, end = decoder.raw_decode(rest)
+        rest = rest[end:].lstrip()
+        backing = info.get("full-backing-filename") or info.get("backing-filename")
+        backings[info["filename"]] = posixpath.normpath(backing) if backing else None
+    return backings
+
+
+def overlays_of(base: str, backings: Mapping[str, str | None]) -> list[str]:
+    """Return the images that `base` is below, directly or with others between, in order of their paths.
+
+    A base is known by its file's name, which has its digest: a link may lead to it by another path.
+    """
+    name = posixpath.basename(base)
+
+    def hangs_on(path: str | None, seen: frozenset[str]) -> bool:
+        below = backings.get(path) if path is not None else None
+        if below is None or below in seen:
+            return False
+        return name in below or hangs_on(below, seen | {below})
+
+    return sorted(path for path in backings if hangs_on(path, frozenset()))
 
 
 def faults(info: ImageInfo, declared: Format) -> list[str]:

@@ -26,19 +26,16 @@ def parse_pool(xml: str) -> Pool:
     return Pool(name=root.findtext("name", ""), type=root.get("type", ""), path=root.findtext("target/path"))
 
 
-def parse_overlays(xml: str, base: str) -> list[str]:
-    """Return the paths of the volumes that are overlays of the file `base`.
+def parse_disk_paths(xml: str) -> list[str]:
+    """Return the files and devices that are a domain's disks, with those below them that libvirt knows.
 
     Args:
-        xml: what `virsh vol-dumpxml` prints, of any number of volumes, one after the other.
-        base: the absolute path of a file.
+        xml: what `virsh dumpxml` prints. Disks named by pool and volume are not among the paths.
     """
-    volumes = _root(f"<volumes>{xml}</volumes>")
-    return [
-        volume.findtext("target/path", "")
-        for volume in volumes.iterfind("volume")
-        if volume.findtext("backingStore/path") == base
-    ]
+    disks = _root(xml).iterfind("devices/disk")
+    sources = [source for disk in disks for source in disk.iter("source")]
+    paths = (source.get("file") or source.get("dev") for source in sources)
+    return [path for path in paths if path]
 
 
 def parse_volume_paths(table: str) -> list[str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +22,7 @@ import pytest
 from providers import base_pool
 from providers.base_image import BaseImageProvider
 from providers.errors import LabError
+from providers.guest_disk import GuestDiskProvider
 from testbed import Machine
 from tests.integration.conftest import common_inputs
 
@@ -186,19 +191,74 @@ def test_too_little_room_is_said_before_the_upload(machine: Machine, disk: Path)
     forget(machine)
 
 
-def test_a_base_is_not_removed_from_under_its_overlays(machine: Machine, disk: Path) -> None:
+OWNER = """<domain type="qemu"><name>owner</name><memory unit="MiB">32</memory>
+<os><type arch="x86_64" machine="pc">hvm</type></os><devices><disk type="file" device="disk">
+<driver name="qemu" type="qcow2"/><source file="/srv/pool/top.qcow2"/><target dev="vda" bus="virtio"/></disk>
+</devices></domain>"""
+
+
+@pytest.mark.parametrize("known_by", ["pool", "stopped pool", "domain", "nothing"])
+def test_a_base_stays_while_overlays_hang_on_it(
+    machine: Machine, disk: Path, known_by: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     image = Image.create(machine, path=str(disk), sha256=digest(disk))
-    overlay = "/srv/pool/student.qcow2"
-    machine.ssh(["mkdir", "/srv/pool"])
+    folder = f"{base_pool.IMAGES}/students" if known_by == "nothing" else "/srv/pool"
+    overlay = f"{folder}/{'hidden' if known_by == 'domain' else 'top'}.qcow2"
+    machine.ssh(["mkdir", folder])
     machine.ssh(["qemu-img", "create", "-q", "-f", "qcow2", "-b", image.file, "-F", "qcow2", overlay])
-    machine.ssh([*VIRSH, "pool-create-as", "students", "dir", "--target", "/srv/pool"])
-    with pytest.raises(LabError, match=overlay):
-        image.delete()
-    assert image.is_there()
-    machine.ssh([*VIRSH, "vol-delete", overlay])
-    machine.ssh([*VIRSH, "pool-destroy", "students"])
-    machine.ssh(["rmdir", "/srv/pool"])
+    if "pool" in known_by:
+        machine.ssh(
+            [
+                *VIRSH,
+                "pool-create-as" if known_by == "pool" else "pool-define-as",
+                "students",
+                "dir",
+                "--target",
+                folder,
+            ]
+        )
+    if known_by == "domain":
+        machine.ssh(
+            ["qemu-img", "create", "-q", "-f", "qcow2", "-b", overlay, "-F", "qcow2", f"{folder}/top.qcow2"]
+        )
+        machine.ssh(["sh", "-c", f"echo '{OWNER}' > /tmp/owner.xml && virsh define /tmp/owner.xml"])
     image.delete()
+    assert overlay in capsys.readouterr().err
+    assert sum_on(machine, image.file) == digest(disk)
+    assert not image.is_there()
+    last_disk_goes(machine, stack="kvm-lab/other")
+    assert sum_on(machine, image.file) == digest(disk)
+
+    if known_by == "domain":
+        machine.ssh([*VIRSH, "undefine", "owner"])
+    if "pool" in known_by:
+        machine.ssh([*VIRSH, "pool-destroy" if known_by == "pool" else "pool-undefine", "students"])
+    machine.ssh(["rm", "-r", folder])
+    last_disk_goes(machine, stack="kvm-lab/other")
+
+
+def last_disk_goes(machine: Machine, stack: str) -> None:
+    """Delete a guest's disk: the bases that nobody needs any more go with it."""
+    disk = {
+        "guest": "web",
+        "domain": "none",
+        "file": "/srv/absent",
+        "image": "tiny",
+        "base": "/b",
+        "size": MIB,
+    }
+    GuestDiskProvider().delete("x", {**common_inputs(machine, stack), **disk})
+
+
+def test_a_rebuilt_image_that_is_asked_for_again(machine: Machine, disk: Path) -> None:
+    image = Image.create(machine, path=str(disk), sha256=digest(disk))
+    overlay = f"{base_pool.IMAGES}/web-g1.qcow2"
+    machine.ssh(["qemu-img", "create", "-q", "-f", "qcow2", "-b", image.file, "-F", "qcow2", overlay])
+    image.delete()
+    again = Image.create(machine, path=str(disk), sha256=digest(disk))
+    machine.ssh(["rm", overlay])
+    assert again.is_there()
+    again.delete()
 
 
 def test_a_foreign_pool_of_that_name_is_refused(machine: Machine, disk: Path) -> None:
@@ -225,12 +285,19 @@ class Web(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_HEAD(self) -> None:
-        self._answer(0)
+        if self.shelf.head_refused:
+            self.send_error(403)
+        else:
+            self._answer(0)
 
     def do_GET(self) -> None:
         first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         self.shelf.first_bytes.append(first)
         content = self._answer(first)
+        if self.shelf.slow:
+            self.shelf.slow = False
+            self._trickle(content)
+            return
         if self.shelf.break_off:
             self.shelf.break_off = False
             content = content[: len(content) // 2]
@@ -249,6 +316,17 @@ class Web(BaseHTTPRequestHandler):
         self.end_headers()
         return content[first:]
 
+    def _trickle(self, content: bytes) -> None:
+        """Send the first half at once and the rest slowly, as long as somebody takes it."""
+        self.wfile.write(content[: len(content) // 2])
+        self.shelf.half_sent.set()
+        try:
+            for start in range(len(content) // 2, len(content), 16384):
+                self.wfile.write(content[start : start + 16384])
+                time.sleep(0.5)
+        except OSError:
+            self.shelf.broken.set()
+
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
@@ -259,14 +337,18 @@ class Shelf:
 
     file: Path
     url: str
-    break_off: bool
-    first_bytes: list[int]
+    break_off: bool = False
+    head_refused: bool = False
+    slow: bool = False
+    first_bytes: list[int] = field(default_factory=list)
+    half_sent: threading.Event = field(default_factory=threading.Event)
+    broken: threading.Event = field(default_factory=threading.Event)
 
 
 @pytest.fixture
 def shelf(machine: Machine, disk: Path) -> Iterator[Shelf]:
     """A web server on this machine, that the machine can reach."""
-    kept = Shelf(disk, "", break_off=False, first_bytes=[])
+    kept = Shelf(disk, "")
     gateway = machine.ssh(
         ["sh", "-c", "ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p'"]
     ).stdout.strip()
@@ -292,6 +374,47 @@ def test_a_download_goes_on_where_it_broke_off(machine: Machine, shelf: Shelf) -
     assert first == 0
     assert second == shelf.file.stat().st_size // 2
     assert sum_on(machine, image.file) == digest(shelf.file)
+    image.delete()
+
+
+CLIENT = """
+import json, sys
+from providers.base_image import BaseImageProvider
+BaseImageProvider().create(json.loads(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("host_notices", [True, False])
+def test_a_download_whose_client_was_killed(machine: Machine, shelf: Shelf, host_notices: bool) -> None:
+    shelf.slow = True
+    asked = {**common_inputs(machine), "name": "tiny", "url": shelf.url, "sha256": digest(shelf.file)}
+    with subprocess.Popen([sys.executable, "-c", CLIENT, json.dumps(asked)]) as client:
+        assert shelf.half_sent.wait(60)
+        if not host_notices:  # the client's machine lost its power: nobody tells the host
+            machine.ssh(["pkill", "-KILL", "-f", "^sh -c.*fetch-image.sh http"], check=False)
+        client.send_signal(signal.SIGKILL)
+    if host_notices:
+        assert shelf.broken.wait(30)
+    image = Image.create(machine, url=shelf.url, sha256=digest(shelf.file))
+    assert sum_on(machine, image.file) == digest(shelf.file)
+    assert shelf.broken.wait(30)
+    assert shelf.first_bytes[1] >= shelf.file.stat().st_size // 2
+    image.delete()
+
+
+def test_a_server_that_refuses_to_tell_the_size(machine: Machine, shelf: Shelf) -> None:
+    shelf.head_refused = True
+    image = Image.create(machine, url=shelf.url, sha256=digest(shelf.file))
+    assert sum_on(machine, image.file) == digest(shelf.file)
+    image.delete()
+
+
+def test_what_an_upload_left_that_lost_its_power(machine: Machine, disk: Path) -> None:
+    left = f"{base_pool.FOLDER}/..tiny-{digest(disk)[:16]}.qcow2.part.Ab3dEf6h"
+    machine.ssh(["sh", "-c", f"mkdir {base_pool.FOLDER} && echo half > {left}"])
+    image = Image.create(machine, path=str(disk), sha256=digest(disk))
+    assert machine.ssh(["test", "-e", left], check=False).returncode == 1
+    machine.ssh(["touch", left])
     image.delete()
 
 

@@ -37,7 +37,14 @@ def host(hypervisor: Machine) -> Iterator[Machine]:
 
 
 def inputs(machine: Machine, **edits: object) -> dict[str, Any]:
-    disk = {"guest": "web", "domain": DOMAIN, "file": FILE, "base": "/b/debian-12.qcow2", "size": 8 * MIB}
+    disk = {
+        "guest": "web",
+        "domain": DOMAIN,
+        "file": FILE,
+        "image": "debian-12",
+        "base": "/b/debian-12.qcow2",
+        "size": 8 * MIB,
+    }
     return {**common_inputs(machine), **disk, **edits}
 
 

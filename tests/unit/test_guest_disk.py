@@ -20,6 +20,7 @@ def disk(**edits: object) -> dict[str, Any]:
         "guest": "web",
         "domain": "lab-web",
         "file": "/p/web-g1.qcow2",
+        "image": "debian-12",
         "base": "/b/debian-12.qcow2",
         "size": 4.0 * GIB,
         **edits,
@@ -38,11 +39,11 @@ def refused(edit: dict[str, Any]) -> list[str]:
     ("edit", "properties"),
     [
         ({"size": 3.0 * GIB}, ["size"]),
-        ({"base": "/b/debian-13.qcow2"}, ["base"]),
+        ({"image": "debian-13", "base": "/b/debian-13.qcow2"}, ["image"]),
         ({"file": "/q/web-g1.qcow2"}, ["file"]),
         (moved("g1s2", "198.51.100.12"), ["guest"]),
         (moved("renamed", "198.51.100.11"), ["guest"]),
-        ({"size": 1.0 * GIB, "base": "/b/other.qcow2"}, ["size", "base"]),
+        ({"size": 1.0 * GIB, "image": "other"}, ["size", "image"]),
     ],
 )
 def test_what_would_need_another_disk_is_refused(edit: dict[str, Any], properties: list[str]) -> None:

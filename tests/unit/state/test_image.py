@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -108,3 +109,23 @@ def test_free_bytes() -> None:
 
 def test_mebibytes_round_up() -> None:
     assert image.mebibytes(2**20 + 1) == "2 MiB"
+
+
+def test_overlays_directly_and_with_others_between() -> None:
+    def info(path: str, below: str = "") -> str:
+        return json.dumps({"filename": path, "full-backing-filename": below} if below else {"filename": path})
+
+    said = "\n".join(
+        [
+            info("/b/deb-0123.qcow2"),
+            info("/p/two", "/p/../p/one"),
+            info("/p/one", "/link/deb-0123.qcow2"),
+            info("/p/other", "/b/deb-4567.qcow2"),
+            info("/p/json", 'json:{"file": {"filename": "/b/deb-0123.qcow2"}}'),
+            info("/p/loop", "/p/loop"),
+        ]
+    )
+    backings = image.parse_backings(said)
+    assert backings["/p/two"] == "/p/one"
+    assert image.overlays_of("/b/deb-0123.qcow2", backings) == ["/p/json", "/p/one", "/p/two"]
+    assert image.parse_backings("") == {}

@@ -47,16 +47,15 @@ def test_volume_paths_with_spaces() -> None:
     assert virsh.parse_volume_paths(table) == ["/srv/my pool/my disk.qcow2", "/srv/my pool/web-g1.qcow2"]
 
 
-def test_overlays_are_the_volumes_with_that_backing_file() -> None:
-    backing = "<backingStore><path>{}</path><format type='qcow2'/></backingStore>"
-    volume = "<volume type='file'><target><path>{}</path></target>{}</volume>\n\n"
-    xml = (
-        volume.format("/p/one", backing.format("/base"))
-        + volume.format("/p/two", "")
-        + volume.format("/p/three", backing.format("/base2"))
-    )
-    assert virsh.parse_overlays(xml, "/base") == ["/p/one"]
-    assert virsh.parse_overlays("", "/base") == []
+def test_the_disks_of_a_domain_with_what_is_below_them() -> None:
+    xml = """<domain><devices>
+    <disk type='file' device='disk'><source file='/p/top'/>
+      <backingStore type='file'><source file='/p/middle'/><backingStore/></backingStore></disk>
+    <disk type='block' device='disk'><source dev='/dev/vg/lv'/></disk>
+    <disk type='file' device='cdrom'/>
+    <disk type='volume' device='disk'><source pool='p' volume='v'/></disk>
+    <interface type='bridge'><source bridge='br0'/></interface></devices></domain>"""
+    assert virsh.parse_disk_paths(xml) == ["/p/top", "/p/middle", "/dev/vg/lv"]
 
 
 def test_the_library_version() -> None:
