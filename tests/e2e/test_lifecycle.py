@@ -18,6 +18,7 @@ from tests.e2e.stack import Outcome, Stack, guest_entry
 
 ADDRESS = "198.18.0.121"
 OTHER_ADDRESS = "198.18.0.123"
+NAME_SERVER = "198.18.0.53"
 REPLACED = {"replace", "create-replacement", "delete-replaced"}
 DOMAIN = "e2e-web"
 INTERFACES = "/etc/network/interfaces"
@@ -211,12 +212,27 @@ def test_an_edit_of_the_domain_takes_effect_and_keeps_the_disk(
     assert lab.stack.changed_nothing()
 
 
+def test_a_larger_disk_grows_at_once_and_keeps_what_is_on_it(lab: Lab) -> None:
+    lab.guest["disk_gib"] = 4
+    assert "Volume web-g1" not in lab.stack.plan()
+    lab.up()
+    info = virsh(lab.machine, "domblkinfo", DOMAIN, "vda")
+    assert re.search(rf"^Capacity:\s+{4 * 2**30}$", info, re.MULTILINE), info
+    assert lab.login.ssh("cat", "/marker").strip() == "kept"
+    lab.guest["disk_gib"] = 3
+    refused = lab.stack.up()
+    assert refused.status != 0
+    assert "web" in refused.text
+    lab.guest["disk_gib"] = 4
+    assert lab.stack.changed_nothing()
+
+
 def test_a_key_comes_and_goes_at_the_next_boot_and_the_disk_stays(lab: Lab, tmp_path: Path) -> None:
     key = tmp_path / "second"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     second = dataclasses.replace(lab.login, identity_file=str(key))
-    for keys in ([key.with_suffix(".pub").read_text().strip()], []):
-        lab.guest["ssh_keys"] = keys
+    for keys, servers in ([key.with_suffix(".pub").read_text().strip()], [NAME_SERVER]), ([], []):
+        lab.guest.update(ssh_keys=keys, dns=servers)
         plan = lab.stack.plan()
         assert "Volume web-g1" not in plan
         assert plan["Domain web"] == "update"
@@ -226,6 +242,8 @@ def test_a_key_comes_and_goes_at_the_next_boot_and_the_disk_stays(lab: Lab, tmp_
         lab.login.wait()
         lab.login.ssh("sudo", "cloud-init", "status", "--wait")
         assert second.answers() == bool(keys)
+        asked = lab.login.ssh("cat", "/run/systemd/resolve/resolv.conf")
+        assert (f"nameserver {NAME_SERVER}" in asked) == bool(servers)
         assert lab.login.ssh("cat", "/marker").strip() == "kept"
     assert lab.stack.changed_nothing()
 
@@ -246,6 +264,7 @@ def test_a_guest_is_at_its_edited_address_at_once_with_its_disk(lab: Lab) -> Non
     [
         ({"max_wait": 5}, "bridge_maxwait", "5"),
         ({"dns_search": ["lab.example"]}, "dns-search", "lab.example"),
+        ({"ipv6_auto": False}, "iface br0 inet6", "manual"),
         ({"forward_delay": 4}, "bridge_fd", "4"),
         ({"stp": True, "forward_delay": 2}, "bridge_stp", "on"),
         ({"stp": False, "forward_delay": 0}, "bridge_fd", "0"),
@@ -313,6 +332,27 @@ def test_a_foreign_domain_of_the_wanted_name_is_left_alone(lab: Lab, login_key: 
     lab.up()
     virsh(lab.machine, "undefine", "e2e-taken")
     lab.machine.ssh(["rm", disk])
+
+
+def test_another_bridge_takes_the_guest_along_with_its_disk(lab: Lab) -> None:
+    lab.bridge["name"] = "br7"
+    plan = lab.stack.plan()
+    assert plan["Domain web"] in REPLACED
+    assert "Volume web-g1" not in plan
+    lab.up()
+    assert domain_xml(lab.machine, DOMAIN).find("devices/interface/source[@bridge='br7']") is not None
+    assert lab.machine.ssh(["test", "-e", "/sys/class/net/br0"], check=False).returncode != 0
+    assert lab.login.ssh("cat", "/marker").strip() == "kept"
+    assert lab.stack.changed_nothing()
+
+
+def test_a_raised_generation_gives_a_new_disk_and_the_same_host_key(lab: Lab) -> None:
+    lab.guest["generation"] = 2
+    plan = lab.stack.plan()
+    assert (plan["Volume web-g1"], plan["Volume web-g2"]) == ("delete", "create")
+    lab.up()
+    assert lab.login.ssh("sh", "-c", "cat /marker || echo gone").strip() == "gone"
+    assert lab.stack.changed_nothing()
 
 
 def test_two_stacks_on_one_host_end_in_either_order(lab: Lab) -> None:
