@@ -17,11 +17,10 @@ from providers.state.interfaces.model import (
     InterfacesError,
     Moved,
     Problem,
-    StanzaInfo,
     Tree,
 )
 from providers.state.interfaces.sources import SourcePattern, decode, encode, read_tree, source_patterns
-from providers.state.interfaces.takeover import port_stanzas, seen, take_over
+from providers.state.interfaces.takeover import seen, take_over
 
 __all__ = [
     "MAIN",
@@ -31,12 +30,10 @@ __all__ = [
     "Moved",
     "Problem",
     "SourcePattern",
-    "StanzaInfo",
     "Tree",
     "decode",
     "encode",
     "give_back",
-    "port_stanzas",
     "read_tree",
     "seen",
     "source_patterns",

@@ -85,8 +85,12 @@ def tree_problems(net: Interfaces, spec: BridgeSpec) -> list[Problem]:
         *bridge_problems(bridge, spec.name),
         *_order_problems(net, spec),
     ]
+    held = holds_port(bridge, spec.port)
     for stanza in port:
         found += port_stanza_problems(stanza)
+        if not (held and stanza.method == "manual"):
+            found += _placing_problems(stanza, spec.name)
+    found += _mtu_problems(port)
     found += _pair_problems(bridge, port)
     return sorted(set(found), key=lambda each: (each.file, each.line, each.why))
 
@@ -136,7 +140,7 @@ def _class_problems(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
     for line, names in net.class_lines():
         if joins_class(line):
             yield from _auto_problems(line, names, spec)
-        elif why := _exception_why(line, names, spec):
+        elif why := _exception_why(net, line, names, spec):
             yield problem(line, why)
 
 
@@ -157,7 +161,7 @@ def _auto_problems(line: Line, names: tuple[str, ...], spec: BridgeSpec) -> Iter
         )
 
 
-def _exception_why(line: Line, names: tuple[str, ...], spec: BridgeSpec) -> str | None:
+def _exception_why(net: Interfaces, line: Line, names: tuple[str, ...], spec: BridgeSpec) -> str | None:
     port, bridge = (_covered(names, (name,)) is not None for name in (spec.port, spec.name))
     if line.keyword == "no-scripts":
         if bridge:
@@ -165,9 +169,25 @@ def _exception_why(line: Line, names: tuple[str, ...], spec: BridgeSpec) -> str 
         return (
             f"covers {spec.port}: whether its addresses need those scripts cannot be told" if port else None
         )
-    if port and not bridge:
-        return f"name {spec.name} here too: it gets the addresses of {spec.port}"
-    return None
+    if not port or no_auto_down_line(net, spec) is not None or _is_excepted(net, spec.name):
+        return None
+    return f"write `no-auto-down {spec.port} {spec.name}` on one line of its own, outside of any stanza"
+
+
+def _exceptions(net: Interfaces) -> Iterator[tuple[Line, tuple[str, ...]]]:
+    return ((line, names) for line, names in net.class_lines() if line.keyword == "no-auto-down")
+
+
+def _is_excepted(net: Interfaces, name: str) -> bool:
+    return any(_covered(names, (name,)) is not None for _, names in _exceptions(net))
+
+
+def no_auto_down_line(net: Interfaces, spec: BridgeSpec) -> Line | None:
+    """Return the plain no-auto-down line that covers the port, when none covers the bridge."""
+    if _is_excepted(net, spec.name):
+        return None
+    plain = ((line, names) for line, names in _exceptions(net) if line.words[1:] and "\\\n" not in line.raw)
+    return next((line for line, names in plain if _covered(names, (spec.port,))), None)
 
 
 def _membership(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
@@ -214,8 +234,13 @@ def _strangers(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
                 )
 
 
+def holds_port(bridge: Iterable[Stanza], port: str) -> bool:
+    """Tell whether the bridge has the port already: its manual stanzas are a port's then, and stay."""
+    return any(port in line.rest.split() for stanza in bridge for line in stanza.find("bridge_ports"))
+
+
 def port_stanza_problems(stanza: Stanza) -> Iterator[Problem]:
-    """Check one stanza of the port: can each of its lines be put in its right place?"""
+    """Check one stanza of the port: is it right, and one that a bridge port may have?"""
     header = stanza.header
     if stanza.method not in PORT_METHODS.get(stanza.family, ()):
         yield problem(header, f"{stanza.family} {stanza.method} cannot be a bridge port's configuration")
@@ -224,24 +249,52 @@ def port_stanza_problems(stanza: Stanza) -> Iterator[Problem]:
     yield from value_problems(stanza.options)
     yield from address_problems(stanza)
     for line in stanza.options:
-        if why := _line_why(line, stanza):
-            yield problem(line, why)
+        if not is_command(line) and place_of(line) is Place.NEITHER:
+            yield problem(line, f"{line.keyword}: {stanza.device} cannot be a port of this bridge")
 
 
-def _line_why(line: Line, stanza: Stanza) -> str | None:
+def _placing_problems(stanza: Stanza, bridge: str) -> Iterator[Problem]:
+    """Return the lines that cannot be put in their place, each with the way out."""
     device = stanza.device
-    if is_command(line):
-        if about(line, device) is About.UNCLEAR:
-            return f"whether this belongs to {device} or to the bridge cannot be told"
-        return None
-    place = place_of(line)
-    if place is Place.NEITHER:
-        return f"{line.keyword}: {device} cannot be a port of this bridge"
-    if place is Place.UNKNOWN:
-        return f"option {line.keyword} is not known: whether it belongs to {device} cannot be told"
-    if line.keyword == "mtu" and (stanza.family == "inet6" or stanza.method == "dhcp"):
-        return f"mtu in {stanza.family} {stanza.method} is not the link's: set it in inet static or manual"
-    return None
+    for line in stanza.options:
+        if not is_command(line) and place_of(line) is Place.UNKNOWN:
+            yield problem(
+                line,
+                f"option {line.keyword} is not known: whether it belongs to {device} cannot be told:"
+                f" delete it, or write {bridge} by hand and put it where it belongs",
+            )
+    for line in filter(is_command, stanza.options):
+        kind = about(line, device)
+        if kind is About.EARLY:
+            later = "up" if line.keyword == "pre-up" else "down"
+            yield problem(line, f"{bridge} does not exist when {line.keyword} runs: write `{later}`")
+        elif kind is About.UNCLEAR:
+            yield problem(
+                line,
+                f"whether this is about the card {device} or about its addresses cannot be told:"
+                f" write {bridge} for the interface if it is about addresses;"
+                " if about the card, use ethtool, tc or ip link, one command a line,"
+                f" or a script in /etc/network/if-up.d that acts when $IFACE is {device}",
+            )
+
+
+def _mtu_problems(port: tuple[Stanza, ...]) -> Iterator[Problem]:
+    """Return the mtu lines that do not set the link's: inet6 static and auto, and dhcp."""
+    of_link: set[str] = set()
+    others: list[tuple[Stanza, Line]] = []
+    for stanza in port:
+        for line in stanza.find("mtu"):
+            if stanza.method == "manual" or (stanza.family, stanza.method) == ("inet", "static"):
+                of_link.add(line.rest)
+            else:
+                others.append((stanza, line))
+    for stanza, line in others:
+        if line.rest not in of_link:
+            yield problem(
+                line,
+                f"in {stanza.family} {stanza.method} this is not the link's: for the link, write it into"
+                f" a stanza `iface {stanza.device} inet manual`; else delete it",
+            )
 
 
 def bridge_problems(bridge: Iterable[Stanza], name: str) -> Iterator[Problem]:
@@ -266,7 +319,8 @@ def _pair_problems(bridge: tuple[Stanza, ...], port: tuple[Stanza, ...]) -> Iter
     seen: dict[object, Stanza] = {}
     for stanza in port:
         if stanza.method in _ADDRESSED and not stanza.alias and stanza.family in taken:
-            other = taken[stanza.family].info
+            header = taken[stanza.family].header
+            other = f"{header.file}:{header.number}: {stanza.family} {taken[stanza.family].method}"
             yield problem(
                 stanza.header, f"the bridge has an address of its own already ({other}): keep one of them"
             )

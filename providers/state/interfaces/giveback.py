@@ -7,23 +7,31 @@ One that was edited since is turned back line by line, so that the edit goes alo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import JsonValue
 
-from providers.state.interfaces.commands import renamed
+from providers.state.interfaces.commands import renamed, still_names
 from providers.state.interfaces.editor import Editor, changed_files, with_words
 from providers.state.interfaces.lines import Line, logical_lines
-from providers.state.interfaces.model import Change, Moved, Original, StanzaRecord, Tree
-from providers.state.interfaces.options import is_command
+from providers.state.interfaces.model import (
+    Change,
+    InterfacesError,
+    Moved,
+    Original,
+    Problem,
+    StanzaRecord,
+    Tree,
+)
+from providers.state.interfaces.options import address_problems, is_command, problem, value_problems
 from providers.state.interfaces.parse import (
     Interfaces,
     Stanza,
     is_class_line,
-    joins_class,
     option_name,
     parse,
 )
-from providers.state.interfaces.takeover import moved_by, pair_up
+from providers.state.interfaces.takeover import moved_by, moving_stanzas, pair_up
 
 _STATELESS = ("auto", "manual")
 
@@ -41,11 +49,18 @@ def give_back(tree: Tree, original: Mapping[str, JsonValue]) -> Change:
         InterfacesError: with every problem found.
     """
     was = Original.model_validate(original)
-    net = parse(tree, f"give {was.port} its stanzas back from {was.bridge} in interfaces(5)")
+    asked = f"give {was.port} its stanzas back from {was.bridge} in interfaces(5)"
+    net = parse(tree, asked)
     editor = Editor(tree, net.files)
-    _Undoing(net, editor, was).run()
+    undoing = _Undoing(net, editor, was)
+    undoing.run()
+    if undoing.problems:
+        raise InterfacesError(asked, undoing.problems)
     after = {path: _unterminated(text, was.unterminated.get(path)) for path, text in editor.tree().items()}
-    moved = _restored(was)
+    new = parse(after, asked)
+    if problems := _problems_of_result(new, was):
+        raise InterfacesError(asked, problems)
+    moved = moved_by(moving_stanzas(new, was.bridge, was.port))
     return Change(files=changed_files(tree, after), moved=moved, sentences=_sentences(was, moved))
 
 
@@ -54,9 +69,13 @@ def _unterminated(text: str, last: str | None) -> str:
     return ended if last is not None and (ended == last or ended.endswith("\n" + last)) else text
 
 
-def _restored(was: Original) -> Moved:
-    text = "".join(record.before.rstrip("\n") + "\n" for record in was.stanzas if record.moved)
-    return moved_by(Interfaces({"": text}).stanzas)
+def _problems_of_result(new: Interfaces, was: Original) -> list[Problem]:
+    """Check the stanzas as they would be written: what was edited since may have spoilt them."""
+    return [
+        replace(each, why=f"{each.why} (as the line would stand afterwards)")
+        for stanza in (*new.of(was.bridge), *new.of(was.port))
+        for each in (*value_problems(stanza.options), *address_problems(stanza))
+    ]
 
 
 def _sentences(was: Original, moved: Moved) -> tuple[str, ...]:
@@ -76,16 +95,20 @@ class _Undoing:
         self.was = was
         self.bridge = net.of(was.bridge)
         self.port = net.of(was.port)
+        self.gone: set[str] = set()
+        """The port's lines, of those that the take-over brought together, that are there no more."""
+        self.problems: list[Problem] = []
 
     def run(self) -> None:
-        self._class_words()
         partners = pair_up([(record.alias, record.family) for record in self.was.stanzas], self.bridge)
         own = self._split_off()
         extra = self._own_extra(own)
+        self._port_stanzas()
+        self._class_words([stanza for stanza in self.bridge if stanza not in partners])
         missing = []
         for record, stanza in zip(self.was.stanzas, partners, strict=True):
             if stanza is None:
-                missing.append(record.before if record.moved else "")
+                missing.append(self._without_gone(record.before) if record.moved else "")
             elif record.moved:
                 self._replace(stanza, self._turned_back(stanza, record, extra))
                 extra = ""
@@ -95,23 +118,25 @@ class _Undoing:
             if stanza not in partners:
                 self._drop_added(stanza)
         self._place_missing(own, "".join(text.rstrip("\n") + "\n" for text in missing if text))
-        self._port_stanzas()
 
-    def _class_words(self) -> None:
-        """The bridge leaves the auto and allow-* lines; aliases that were the port's are so again."""
+    def _class_words(self, more: Iterable[Stanza]) -> None:
+        """The bridge leaves the auto and allow-* lines; aliases that become the port's are named so."""
+        records = (record for record in self.was.stanzas if record.moved and record.alias)
+        moved = {self.was.bridge + record.alias for record in records}
+        moved |= {stanza.name for stanza in more if stanza.alias and self._goes_to_port(stanza)}
         for line in filter(is_class_line, self.net.lines):
-            words = {place: self._back(line, word) for place, word in enumerate(line.words) if place}
+            words = {place: self._back(line, word, moved) for place, word in enumerate(line.words) if place}
             words = {place: word for place, word in words.items() if word != line.words[place]}
             if words and not any(words.values()) and len(words) == len(line.words) - 1:
                 self.editor.replace(line, "")
             elif words:
                 self.editor.replace(line, with_words(line, words))
 
-    def _back(self, line: Line, word: str) -> str:
+    def _back(self, line: Line, word: str, moved: set[str]) -> str:
         name = self.was.bridge
-        if word == name and joins_class(line) and not self.was.classed:
+        ours = self.was.excepted if line.keyword == "no-auto-down" else not self.was.classed
+        if word == name and ours and line.keyword != "no-scripts":
             return ""
-        moved = {name + record.alias for record in self.was.stanzas if record.moved and record.alias}
         return self.was.port + word.removeprefix(name) if word in moved else word
 
     def _split_off(self) -> Stanza | None:
@@ -123,18 +148,19 @@ class _Undoing:
         return next(iter(same + manual), None)
 
     def _own_extra(self, own: Stanza | None) -> str:
-        """Return the lines that were added to that stanza since."""
+        """Return the lines that were added to that stanza since; take note of those that were deleted."""
         if own is None:
             return ""
-        known = {line.text for line in _lines(self.was.port_after[0])}
+        known = _texts(_lines(self.was.port_after[0])[1:])
+        self.gone |= known - _texts(own.body)
         return "".join(line.raw for line in own.body if line.text and line.text not in known)
 
     def _turned_back(self, stanza: Stanza, record: StanzaRecord, extra: str) -> str:
         if _substance(stanza.lines) == _substance(_lines(record.after)):
-            return _after_header(record.before, extra)
+            return _after_header(self._without_gone(record.before), extra)
         before = _lines(record.before)
         method = before[0].words[3] if self._method_is_ours(stanza, record) else stanza.method
-        kept = [self._line_back(line) for line in stanza.body if not _is_managed(line)]
+        kept = [self._line_back(line, before) for line in stanza.body if not _is_managed(line)]
         header = with_words(stanza.header, {1: self.was.port + stanza.alias, 3: method})
         return header + extra + self._stayed(record) + "".join(kept)
 
@@ -142,8 +168,19 @@ class _Undoing:
         method = _lines(record.after)[0].words[3]
         return stanza.method == method or {stanza.method, method} <= set(_STATELESS)
 
-    def _line_back(self, line: Line) -> str:
-        return renamed(line.raw, self.was.bridge, self.was.port) if is_command(line) else line.raw
+    def _line_back(self, line: Line, before: Iterable[Line] = ()) -> str:
+        """Return an edited stanza's line for the port; one that names the bridge, as it did before, may."""
+        if not is_command(line):
+            return line.raw
+        raw = renamed(line.raw, self.was.bridge, self.was.port)
+        if still_names(raw, self.was.bridge) and line.text not in _texts(before):
+            why = f"names {self.was.bridge}, which {self.was.port} replaces: write $IFACE, or delete the line"
+            self.problems.append(problem(line, why))
+        return raw
+
+    def _without_gone(self, text: str) -> str:
+        header, *body = _lines(text)
+        return header.raw + "".join(line.raw for line in body if line.text not in self.gone)
 
     def _stayed(self, record: StanzaRecord) -> str:
         """Return the lines that the bridge's stanza had not, or has changed: hardware, search domains."""
@@ -151,7 +188,9 @@ class _Undoing:
         return "".join(
             line.raw
             for line in _lines(record.before)[1:]
-            if line.text and renamed(line.text, self.was.port, self.was.bridge) not in after
+            if line.text
+            and line.text not in self.gone
+            and renamed(line.text, self.was.port, self.was.bridge) not in after
         )
 
     def _revert_options(self, stanza: Stanza, record: StanzaRecord) -> None:
@@ -168,16 +207,24 @@ class _Undoing:
 
     def _drop_added(self, stanza: Stanza) -> None:
         """Remove a stanza that the take-over added; one of the user's goes to the port."""
-        added = any(_substance(stanza.lines) == _substance(_lines(text)) for text in self.was.added)
-        if not added and self.was.existed:
-            return
-        if added or (stanza.method in _STATELESS and all(map(_is_managed, stanza.options))):
+        if self._is_ours(stanza):
             self._replace(stanza, "")
             self._drop_blank_before(stanza.header)
+            return
+        if not self._goes_to_port(stanza):
             return
         kept = [self._line_back(line) for line in stanza.body if not _is_managed(line)]
         header = with_words(stanza.header, {1: self.was.port + stanza.alias})
         self._replace(stanza, header + "".join(kept))
+
+    def _is_ours(self, stanza: Stanza) -> bool:
+        """Tell whether the take-over added the stanza, or someone one that has nothing for the port."""
+        added = any(_substance(stanza.lines) == _substance(_lines(text)) for text in self.was.added)
+        empty = stanza.method in _STATELESS and not stanza.alias and all(map(_is_managed, stanza.options))
+        return added or (empty and not self.was.existed)
+
+    def _goes_to_port(self, stanza: Stanza) -> bool:
+        return not self.was.existed and not self._is_ours(stanza)
 
     def _place_missing(self, own: Stanza | None, text: str) -> None:
         """Remove the split-off stanza; stanzas that lost their place go where it stood, else to the end."""
@@ -190,11 +237,22 @@ class _Undoing:
 
     def _port_stanzas(self) -> None:
         """Take from the port's own stanzas what the take-over brought there."""
-        for before, after in zip(self.was.port_before, self.was.port_after, strict=False):
-            brought = {line.text for line in _lines(after)} - {line.text for line in _lines(before)}
-            for stanza in self.port:
-                if brought and stanza.text == after:
+        if not self.was.port_before:
+            return
+        keys = [
+            (first.words[1].partition(":"), first.words[2]) for first, *_ in map(_lines, self.was.port_after)
+        ]
+        now = pair_up([(colon + alias, family) for (_, colon, alias), family in keys], self.port)
+        for before, after, stanza in zip(self.was.port_before, self.was.port_after, now, strict=False):
+            brought = _texts(_lines(after)) - _texts(_lines(before))
+            if stanza is None or stanza.text == after:
+                if stanza is not None and brought:
                     self._replace(stanza, before)
+                continue
+            self.gone |= _texts(_lines(after)[1:]) - _texts(stanza.body)
+            for line in stanza.body:
+                if line.text in brought:
+                    self.editor.replace(line, "")
 
     def _replace(self, stanza: Stanza, text: str) -> None:
         for line in stanza.body:
@@ -221,6 +279,10 @@ class _Undoing:
 
 def _lines(text: str) -> tuple[Line, ...]:
     return tuple(logical_lines("", text))
+
+
+def _texts(lines: Iterable[Line]) -> set[str]:
+    return {line.text for line in lines if line.text}
 
 
 def _is_managed(line: Line) -> bool:

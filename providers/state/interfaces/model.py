@@ -43,8 +43,6 @@ class Moved:
     addresses: tuple[str, ...] = ()
     """With prefix: "192.0.2.10/24", "2001:db8::a/64"."""
     gateways: tuple[str, ...] = ()
-    dns: tuple[str, ...] = ()
-    """The dns-* options with their values: "dns-nameservers 192.0.2.53"."""
     families: tuple[str, ...] = ()
     """Family and method of each moved stanza: "inet static", "inet6 auto"."""
 
@@ -85,6 +83,8 @@ class Original(BaseModel):
     """Whether the bridge had stanzas before."""
     classed: bool
     """Whether an auto or allow-* line named it before."""
+    excepted: bool = False
+    """Whether the take-over named it in a no-auto-down line."""
     stanzas: tuple[StanzaRecord, ...]
     added: tuple[str, ...]
     """The bridge's stanzas that stand for none from before."""
@@ -95,19 +95,6 @@ class Original(BaseModel):
     """The search domains before."""
     unterminated: dict[str, str]
     """Changed file -> its last line, where that had no line end."""
-
-
-@dataclass(frozen=True)
-class StanzaInfo:
-    """Where an `iface` stanza stands and what it is."""
-
-    file: str
-    line: int
-    family: str
-    method: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.family} {self.method}"
 
 
 @dataclass(frozen=True, order=True)

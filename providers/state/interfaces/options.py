@@ -44,7 +44,7 @@ _PORT = re.compile(
 _BRIDGE = re.compile(
     r"address|netmask|broadcast|network|gateway|pointopoint|metric|scope|accept-ra|autoconf|privext"
     r"|preferred-lifetime|dad-(attempts|interval)|dhcp|request-prefix|ll-(attempts|interval)"
-    r"|hostname|leasetime|vendor|client|dns-.+"
+    r"|hostname|lease(time|hours)|vendor|client|ip-(proxy-arp|rp-filter)|dns-.+"
 )
 _NEITHER = re.compile(r"wpa-.+|wireless-.+|bridge-.+|ovs-.+|bond-master")
 BRIDGE_OPTIONS = re.compile(

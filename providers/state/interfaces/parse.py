@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from providers.state.interfaces.lines import Line, logical_lines
-from providers.state.interfaces.model import InterfacesError, Problem, StanzaInfo, Tree
+from providers.state.interfaces.model import InterfacesError, Problem, Tree
 from providers.state.interfaces.sources import SourcePattern, is_source, patterns_of
 
 METHODS = {
@@ -75,11 +75,6 @@ class Stanza:
     def options(self) -> tuple[Line, ...]:
         """The lines of the body that mean something."""
         return tuple(line for line in self.body if line.text)
-
-    @property
-    def info(self) -> StanzaInfo:
-        """Where it stands, for messages."""
-        return StanzaInfo(self.header.file, self.header.number, self.family, self.method)
 
     def find(self, *names: str) -> tuple[Line, ...]:
         """Return the option lines with one of these names, `_` and `-` in them being the same."""

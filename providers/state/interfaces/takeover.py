@@ -11,7 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from providers.state.interfaces.checks import bridge_problems, spec_problems, tree_problems
+from providers.state.interfaces.checks import (
+    bridge_problems,
+    holds_port,
+    no_auto_down_line,
+    spec_problems,
+    tree_problems,
+)
 from providers.state.interfaces.commands import About, about, renamed
 from providers.state.interfaces.configure import configure, first_stanzas, search_of, values_seen
 from providers.state.interfaces.editor import Editor, changed_files, with_words
@@ -24,7 +30,6 @@ from providers.state.interfaces.model import (
     Moved,
     Original,
     Problem,
-    StanzaInfo,
     StanzaRecord,
     Tree,
 )
@@ -60,7 +65,7 @@ def take_over(tree: Tree, spec: BridgeSpec, original: Mapping[str, JsonValue] | 
     net = Interfaces(tree)
     if problems := [*spec_problems(spec), *tree_problems(net, spec)]:
         raise InterfacesError(asked, problems)
-    moving = moving_stanzas(net.of(spec.port))
+    moving = moving_stanzas(net, spec.name, spec.port)
     moved_tree = _move(tree, net, moving, spec)
     if problems := _late_bridge(parse(moved_tree, asked), spec):
         raise InterfacesError(asked, problems)
@@ -95,15 +100,16 @@ def seen(tree: Tree, spec: BridgeSpec) -> BridgeSpec | None:
     return values_seen(bridge, spec)
 
 
-def port_stanzas(tree: Tree, port: str) -> tuple[StanzaInfo, ...]:
-    """Return the stanzas of `port` and of its aliases (eth0:1), in reading order."""
-    return tuple(stanza.info for stanza in Interfaces(tree).of(port))
+def moving_stanzas(net: Interfaces, bridge: str, port: str) -> tuple[Stanza, ...]:
+    """Return those of the port's stanzas that configure addresses: by method, by command, by dns-* option.
 
-
-def moving_stanzas(port: Sequence[Stanza]) -> tuple[Stanza, ...]:
-    """Return those of the port's stanzas that configure addresses: by method, by command, by dns-* option."""
+    What a manual stanza says of a port that is in the bridge already is meant for a port.
+    """
+    held = holds_port(net.of(bridge), port)
     return tuple(
-        stanza for stanza in port if stanza.method != "manual" or stanza.alias or _has_address(stanza)
+        stanza
+        for stanza in net.of(port)
+        if stanza.method != "manual" or stanza.alias or (not held and _has_address(stanza))
     )
 
 
@@ -171,7 +177,7 @@ def _move(tree: Tree, net: Interfaces, moving: Sequence[Stanza], spec: BridgeSpe
         _create_empty(editor, tree, pure, spec)
     for stanza in moving:
         _rename_stanza(editor, stanza, spec)
-    _rename_alias_words(editor, net, spec)
+    _rename_class_words(editor, net, spec)
     return editor.tree()
 
 
@@ -206,14 +212,17 @@ def _rename_stanza(editor: Editor, stanza: Stanza, spec: BridgeSpec) -> None:
             editor.replace(line, "")
 
 
-def _rename_alias_words(editor: Editor, net: Interfaces, spec: BridgeSpec) -> None:
-    """`auto eth0:1` becomes `auto br0:1` where it stands."""
+def _rename_class_words(editor: Editor, net: Interfaces, spec: BridgeSpec) -> None:
+    """`auto eth0:1` becomes `auto br0:1` where it stands; `no-auto-down eth0` names br0 too."""
+    extended = no_auto_down_line(net, spec)
     for line, _ in net.class_lines():
         words = {
             place: spec.name + word.removeprefix(spec.port)
             for place, word in enumerate(line.words)
             if place and word.startswith(f"{spec.port}:")
         }
+        if line == extended:
+            words[1] = f"{spec.name} {words.get(1, line.words[1])}"
         if words:
             editor.replace(line, with_words(line, words))
 
@@ -244,7 +253,6 @@ def moved_by(moving: Iterable[Stanza]) -> Moved:
     return Moved(
         addresses=tuple(str(address) for stanza in stanzas if (address := address_of(stanza))),
         gateways=tuple(line.rest for line in lines if line.keyword == "gateway"),
-        dns=tuple(f"{line.keyword} {line.rest}" for line in lines if line.keyword.startswith("dns-")),
         families=tuple(f"{stanza.family} {stanza.method}" for stanza in stanzas),
     )
 
@@ -270,6 +278,7 @@ def _original(tree: Tree, after: Tree, spec: BridgeSpec, moving: Sequence[Stanza
         port=spec.port,
         existed=bool(net.of(spec.name)),
         classed=any(joins_class(line) and spec.name in names for line, names in net.class_lines()),
+        excepted=no_auto_down_line(net, spec) is not None,
         stanzas=tuple(
             StanzaRecord(
                 alias=old.alias,

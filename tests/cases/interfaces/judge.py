@@ -38,6 +38,8 @@ _NOISE = re.compile(
 )
 _STANZA = re.compile(r"ifquery: querying interface \S+=(\S+) \((\w+)\)")
 _COMMANDS = {"up", "down", "pre-up", "post-down"}
+_OF_ADDRESSES = re.compile(r"address|gateway|pointopoint|metric|dns-.+")
+_OF_THE_CARD = re.compile(r"mtu|hwaddress|media|ethernet-.+|link-.+|hardware-.+|offload-.+")
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,24 @@ def compare(before: Verdict, after: Verdict, spec: BridgeSpec) -> list[str]:
     had, has = _together(before, spec), _together(after, spec)
     found += [f"lost: {option}" for option in (had - has).elements()]
     found += [f"made up: {option}" for option in (has - had).elements()]
-    addressed = [option for option in after.options.get(spec.port, []) if option[1] == "address"]
-    return found + [f"left on the port: {option}" for option in addressed]
+    return found + _misplaced(before, after, spec)
+
+
+def _misplaced(before: Verdict, after: Verdict, spec: BridgeSpec) -> list[str]:
+    """Return what belongs to an address and is the port's still, and what is the card's and went along.
+
+    Options of a port that was in the bridge before, or of that bridge, may stay where they were.
+    """
+    stayed = before.options.get(spec.name, [])
+    left = [option for option in after.options.get(spec.port, []) if _OF_ADDRESSES.fullmatch(option[1])]
+    taken = [
+        option
+        for option in after.options.get(spec.name, [])
+        if _OF_THE_CARD.fullmatch(option[1]) and option[1:] not in [each[1:] for each in stayed]
+    ]
+    return [f"left on the port: {option}" for option in left] + [
+        f"moved to the bridge: {option}" for option in taken
+    ]
 
 
 def _ours(name: str, spec: BridgeSpec) -> bool:
@@ -130,4 +148,6 @@ def _together(verdict: Verdict, spec: BridgeSpec) -> Counter[tuple[str, str]]:
             device = rf"(?<![\w-])({re.escape(spec.port)}|{re.escape(spec.name)})(?![\w-])"
             text = re.sub(device, "DEVICE", value) if option in _COMMANDS else value
             found[option, text] += 1
+            if _OF_THE_CARD.fullmatch(option):
+                found[option, text] = 1  # each stanza of the port may say it; once is enough
     return found

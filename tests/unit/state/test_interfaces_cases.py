@@ -8,7 +8,7 @@ from posixpath import normpath
 
 import pytest
 
-from providers.state.interfaces import InterfacesError, give_back, seen, take_over
+from providers.state.interfaces import MAIN, BridgeSpec, InterfacesError, give_back, seen, take_over
 from tests.cases.interfaces import judge
 from tests.cases.interfaces.loader import Case, cases
 
@@ -96,7 +96,28 @@ def test_the_judge_sees_a_lost_address(debian_root: Path) -> None:
     assert judge.compare(had, had, case.spec) == [
         "left on the port: ('1 inet', 'address', '192.0.2.10')",
         "left on the port: ('2 inet6', 'address', '2001:db8::10')",
+        "left on the port: ('2 inet6', 'gateway', '2001:db8::1')",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "verdict"),
+    [
+        ("gateway 192.0.2.1", "eth0", "left on the port: ('1 inet', 'gateway', '192.0.2.1')"),
+        ("dns-search lab.example", "eth0", "left on the port: ('1 inet', 'dns-search', 'lab.example')"),
+        ("mtu 9000", "br0", "moved to the bridge: ('1 inet', 'mtu', '9000')"),
+    ],
+)
+def test_the_judge_sees_an_option_in_the_wrong_stanza(
+    debian_root: Path, line: str, name: str, verdict: str
+) -> None:
+    spec = BridgeSpec(name="br0", port="eth0")
+    before = "auto eth0\niface eth0 inet static\n  address 192.0.2.10/24\n  " + line + "\n"
+    moved = "auto eth0\niface eth0 inet manual\n\niface br0 inet static\n  address 192.0.2.10/24\n"
+    header = next(each for each in moved.splitlines() if each.startswith(f"iface {name} "))
+    after = moved.replace(header, f"{header}\n  {line}")
+    had, has = (judge.ask(debian_root, {MAIN: text}, {"eth0", "br0"}) for text in (before, after))
+    assert judge.compare(had, has, spec) == [verdict]
 
 
 def test_the_judge_sees_a_change_elsewhere(debian_root: Path) -> None:

@@ -55,6 +55,80 @@ def test_an_option_added_to_the_port_stays_with_it() -> None:
     assert back(edited, change) == BEFORE.replace("    mtu 9000\n", "    ethernet-wol g\n    mtu 9000\n")
 
 
+def test_an_option_changed_on_the_port_stands_once_afterwards() -> None:
+    text, change = taken()
+    edited = text.replace("    mtu 9000\n", "    mtu 1500\n")
+    assert back(edited, change) == BEFORE.replace("mtu 9000", "mtu 1500")
+    readdressed = back(edited.replace("192.0.2.10/24", "192.0.2.99/24"), change)
+    assert readdressed.count("mtu") == readdressed.count("mtu 1500") == 1
+
+
+def test_an_option_deleted_on_the_port_does_not_come_back() -> None:
+    text, change = taken()
+    edited = text.replace("    mtu 9000\n", "")
+    assert back(edited, change) == BEFORE.replace("    mtu 9000\n", "")
+    assert "mtu" not in back(edited.replace("192.0.2.10/24", "192.0.2.99/24"), change)
+
+
+def test_an_option_changed_in_the_ports_other_stanza_stands_once_afterwards() -> None:
+    before = "auto eth0\niface eth0 inet manual\n  ethernet-wol g\niface eth0 inet static\n"
+    before += "  address 192.0.2.10/24\n  mtu 9000\n"
+    text, change = taken(before)
+    assert "  ethernet-wol g\n  mtu 9000\n" in text
+    edited = text.replace("  mtu 9000\n", "  mtu 1500\n")
+    assert back(edited, change) == before.replace("  mtu 9000\n", "").replace(
+        "wol g\n", "wol g\n  mtu 1500\n"
+    )
+    more = text.replace("  mtu 9000\n", "  mtu 9000\n  media auto\n")
+    assert back(more, change) == before.replace("wol g\n", "wol g\n  media auto\n")
+
+
+def test_what_ifup_would_choke_on_is_not_written() -> None:
+    text, change = taken()
+    edited = text.replace("    gateway 192.0.2.1\n", "    gateway 192.0.2.1\n    mtu 1500\n")
+    edited = edited.replace("    mtu 9000\n", "    mtu 9000\n    media auto\n")
+    with pytest.raises(InterfacesError, match=r"'mtu 1500': repeats line .*as the line would stand"):
+        back(edited, change)
+
+
+def test_an_alias_added_to_the_bridge_becomes_the_ports_with_its_auto_line() -> None:
+    text, change = taken()
+    more = "\nauto br0:1 eth1\nallow-hotplug br0:1\niface br0:1 inet static\n    address 192.0.2.50/24\n"
+    assert back(text + more, change) == BEFORE + more.replace("br0:1", "eth0:1")
+
+
+def test_a_command_added_to_the_bridge_that_cannot_be_renamed_is_refused() -> None:
+    text, change = taken()
+    edited = text.replace("    bridge_ports", "    up /usr/local/bin/fw.sh br0\n    bridge_ports")
+    with pytest.raises(
+        InterfacesError, match=r"'up /usr/local/bin/fw\.sh br0': names br0, which eth0 replaces"
+    ):
+        back(edited, change)
+
+
+def test_a_command_that_named_the_bridge_before_may_do_so_again() -> None:
+    before = BEFORE + "    up /usr/local/bin/fw.sh br0\n"
+    text, change = taken(before)
+    assert back(text, change) == before
+    assert "    up /usr/local/bin/fw.sh br0\n" in back(text.replace(".10/24", ".99/24"), change)
+
+
+def test_a_no_auto_down_line_names_both_and_then_the_port_again() -> None:
+    before = "no-auto-down eth0 eth1\n" + BEFORE
+    text, change = taken(before)
+    assert text.startswith("no-auto-down br0 eth0 eth1\n")
+    assert back(text.replace("192.0.2.10/24", "192.0.2.99/24"), change).startswith("no-auto-down eth0 eth1\n")
+
+
+def test_the_sentences_tell_the_address_written_not_the_old_one() -> None:
+    text, change = taken()
+    edited = text.replace("192.0.2.10/24", "192.0.2.20/24").replace("gateway 192.0.2.1", "gateway 192.0.2.3")
+    undone = give_back({MAIN: edited}, change.original)
+    assert undone.sentences[0] == "eth0 gets back 192.0.2.20/24 and the default route via 192.0.2.3"
+    assert undone.moved.addresses == ("192.0.2.20/24",)
+    assert undone.moved.gateways == ("192.0.2.3",)
+
+
 def test_a_stanza_added_to_the_bridge_becomes_the_ports() -> None:
     text, change = taken()
     edited = text + "\niface br0 inet static\n    address 203.0.113.10/24\n    bridge_ports eth0\n"
@@ -151,7 +225,6 @@ def test_what_moved_and_the_sentences() -> None:
     _, change = taken()
     assert change.moved.addresses == ("192.0.2.10/24",)
     assert change.moved.gateways == ("192.0.2.1",)
-    assert change.moved.dns == ("dns-search old.example",)
     assert change.moved.families == ("inet static",)
     assert change.sentences == ("br0 takes over 192.0.2.10/24 and the default route via 192.0.2.1 from eth0",)
     text = change.files[MAIN]

@@ -10,7 +10,6 @@ from providers.state.interfaces import (
     SourcePattern,
     decode,
     encode,
-    port_stanzas,
     read_tree,
     source_patterns,
 )
@@ -97,14 +96,6 @@ def test_stanzas_come_in_reading_order_across_files() -> None:
 def test_a_file_that_nothing_includes_is_the_callers_mistake() -> None:
     with pytest.raises(ValueError, match="not included by any file: /etc/network/other"):
         Interfaces({MAIN: "", "/etc/network/other": ""})
-
-
-def test_port_stanzas_are_those_of_the_port_and_its_aliases() -> None:
-    names = "iface eth0 inet dhcp\niface eth0.5 inet dhcp\niface eth0:1 inet manual\niface eth01 inet ppp\n"
-    assert [str(each) for each in port_stanzas({MAIN: names}, "eth0")] == [
-        "/etc/network/interfaces:1: inet dhcp",
-        "/etc/network/interfaces:3: inet manual",
-    ]
 
 
 def test_relative_patterns_are_relative_to_the_including_file() -> None:
