@@ -172,7 +172,13 @@ def _is_vlan_of(words: Iterable[str], device: str) -> bool:
 
 
 def _about_ip(arguments: list[str], device: str) -> About:
-    plain = [word for word in arguments if not word.startswith("-")]
+    family_of = {"-f", "-family"}
+    before = ["", *arguments]
+    plain = [
+        word
+        for word, last in zip(arguments, before, strict=False)
+        if not word.startswith("-") and last not in family_of
+    ]
     if plain[:2] in (["link", "set"], ["l", "set"], ["link", "s"]):
         return _about_link_set(plain[2:], device)
     if plain[:2] == ["link", "add"]:

@@ -145,7 +145,8 @@ def _together(verdict: Verdict, spec: BridgeSpec) -> Counter[tuple[str, str]]:
         for _, option, value in verdict.options[name]:
             if managed.fullmatch(option) or option in defaults:
                 continue
-            device = rf"(?<![\w-])({re.escape(spec.port)}|{re.escape(spec.name)})(?![\w-])"
+            spellings = (spec.port, spec.port.replace(".", "/"), spec.name)
+            device = rf"(?<![\w-])({'|'.join(map(re.escape, spellings))})(?![\w-])"
             text = re.sub(device, "DEVICE", value) if option in _COMMANDS else value
             found[option, text] += 1
             if _OF_THE_CARD.fullmatch(option):
