@@ -51,25 +51,29 @@ func open(a address, limit time.Duration) (*libvirt.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	remote, err := startHelper(host, a.user)
+	client, err := clientOn(host, a.user, limit)
 	if err != nil {
 		host.Close()
-		return nil, err
-	}
-	expired := time.AfterFunc(limit, func() { host.Close() })
-	client, err := clientThrough(remote)
-	if !expired.Stop() {
-		return nil, fmt.Errorf("logged in, but libvirt did not answer in %s", limit)
-	}
-	if err != nil {
-		host.Close()
-		if said := remote.said(); said != "" {
-			return nil, fmt.Errorf("%w: `%s` said: %s", err, remote.command, said)
-		}
 		return nil, err
 	}
 	go keepAlive(host)
 	return client, nil
+}
+
+// clientOn reaches libvirt over an open connection to its host; one that does not answer within limit is closed.
+func clientOn(host *ssh.Client, user string, limit time.Duration) (client *libvirt.Client, err error) {
+	expired := time.AfterFunc(limit, func() { host.Close() })
+	remote, err := startHelper(host, user)
+	if err == nil {
+		client, err = clientThrough(remote)
+	}
+	if !expired.Stop() {
+		return nil, fmt.Errorf("logged in, but libvirt did not answer in %s", limit)
+	}
+	if err != nil && remote != nil && remote.said() != "" {
+		return nil, fmt.Errorf("%w: `%s` said: %s", err, remote.command, remote.said())
+	}
+	return client, err
 }
 
 // login opens an SSH connection to a host that shows one of the pinned keys.
@@ -154,10 +158,11 @@ func algorithms(keys []ssh.PublicKey) (names []string) {
 	return names
 }
 
-// loginKeys are the keys to log in with: the key file, or the agent's (of an encrypted key file, that one only).
+// loginKeys are the keys to log in with: the key file, or the agent's. An encrypted key file is refused, as by the
+// program's other connections to the host, which could not use it either.
 func loginKeys(a address) (ssh.AuthMethod, error) {
 	if a.keyfile == "" {
-		signers, err := agentSigners(nil)
+		signers, err := agentSigners()
 		if err != nil {
 			return nil, fmt.Errorf("no key file is given, and the SSH agent cannot be used: %w", err)
 		}
@@ -171,11 +176,7 @@ func loginKeys(a address) (ssh.AuthMethod, error) {
 	signer, err := ssh.ParsePrivateKey(text)
 	var encrypted *ssh.PassphraseMissingError
 	if errors.As(err, &encrypted) {
-		signers, err := agentSigners(encrypted.PublicKey)
-		if err != nil {
-			return nil, fmt.Errorf("key file %s is encrypted and not in the SSH agent (`ssh-add %s`): %w", a.keyfile, a.keyfile, err)
-		}
-		return ssh.PublicKeys(signers...), nil
+		return nil, fmt.Errorf("key file %s is encrypted: add it to the SSH agent (`ssh-add %s`) and leave the key file out", a.keyfile, a.keyfile)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", a.keyfile, err)
@@ -183,8 +184,8 @@ func loginKeys(a address) (ssh.AuthMethod, error) {
 	return ssh.PublicKeys(signer), nil
 }
 
-// agentSigners returns the agent's keys, or its only when a key is named.
-func agentSigners(only ssh.PublicKey) ([]ssh.Signer, error) {
+// agentSigners returns the agent's keys.
+func agentSigners() ([]ssh.Signer, error) {
 	socket := os.Getenv("SSH_AUTH_SOCK")
 	if socket == "" {
 		return nil, errors.New("SSH_AUTH_SOCK is not set")
@@ -197,13 +198,8 @@ func agentSigners(only ssh.PublicKey) ([]ssh.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if only != nil {
-		signers = slices.DeleteFunc(signers, func(s ssh.Signer) bool {
-			return !bytes.Equal(s.PublicKey().Marshal(), only.Marshal())
-		})
-	}
 	if len(signers) == 0 {
-		return nil, errors.New("it does not hold the key")
+		return nil, errors.New("it holds no key")
 	}
 	return signers, nil
 }

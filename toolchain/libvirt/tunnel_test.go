@@ -27,6 +27,7 @@ type sshServer struct {
 	address
 	hostKeys map[string]ssh.Signer
 	commands chan string
+	mute     bool // it answers no request to run a command
 }
 
 func serve(t *testing.T, helperIsThere bool) *sshServer {
@@ -79,6 +80,9 @@ func (s *sshServer) handle(tcp net.Conn, config *ssh.ServerConfig, helperIsThere
 		go func() {
 			for request := range requests {
 				s.commands <- string(request.Payload[4:])
+				if s.mute {
+					continue
+				}
 				_ = request.Reply(true, nil)
 				if helperIsThere {
 					libvirt, _ := libvirttest.New().Dial()
@@ -121,6 +125,17 @@ func loginKey(t *testing.T) (ssh.PublicKey, string) {
 	key, err := ssh.NewPublicKey(public)
 	fail(t, err)
 	return key, path
+}
+
+func encryptedKey(t *testing.T) string {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	fail(t, err)
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte("secret"))
+	fail(t, err)
+	path := filepath.Join(t.TempDir(), "encrypted")
+	fail(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o600))
+	return path
 }
 
 func fail(t *testing.T, err error) {
@@ -198,6 +213,8 @@ func TestOpenFailures(t *testing.T) {
 	s, without := serve(t, true), serve(t, false)
 	other, otherFile := loginKey(t)
 	silent := listen(t)
+	mute := serve(t, true)
+	mute.mute = true
 
 	anotherKey := s.address
 	anotherKey.hostKeys = []ssh.PublicKey{other}
@@ -211,6 +228,8 @@ func TestOpenFailures(t *testing.T) {
 	refusedLogin.keyfile = otherFile
 	noKeyFile := s.pinned(ssh.KeyAlgoED25519)
 	noKeyFile.keyfile = "/nowhere"
+	encrypted := s.pinned(ssh.KeyAlgoED25519)
+	encrypted.keyfile = encryptedKey(t)
 	says := s.pinned(ssh.KeyAlgoED25519)
 	says.hostport = silent.Addr().String()
 
@@ -223,7 +242,9 @@ func TestOpenFailures(t *testing.T) {
 		"not its type":     {notItsType, true, []string{"has no host key of the pinned types (ecdsa-sha2-nistp384)"}},
 		"refused login":    {refusedLogin, true, []string{otherFile, "authorized_keys"}},
 		"no key file":      {noKeyFile, true, []string{"/nowhere", "no such file"}},
+		"encrypted key":    {encrypted, true, []string{encrypted.keyfile + " is encrypted", "ssh-add"}},
 		"silent":           {says, false, []string{"timeout"}},
+		"mute":             {mute.pinned(ssh.KeyAlgoED25519), false, []string{"logged in, but libvirt did not answer in 1s"}},
 		"no libvirt":       {without.pinned(ssh.KeyAlgoED25519), false, []string{"virt-ssh-helper: command not found"}},
 	} {
 		start := time.Now()
