@@ -14,8 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// version is that of the pulumi-libvirt SDK: the engine looks for a plugin of the version that the SDK asks for.
-const version = "0.5.4"
+// version is that of the pulumi-libvirt SDK, which the engine looks for, with a mark that this is another build: what
+// follows the plus counts in no comparison (semver.org, 10). Raise its number with the plugin's behaviour.
+const version = "0.5.4+kvm-lab.1"
 
 func providerInfo() tfbridge.ProviderInfo {
 	info := tfbridge.ProviderInfo{
