@@ -46,7 +46,7 @@ class HostInputs(BaseModel):
 
     endpoint: Endpoint
     stack: str = Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")
-    """Who claims the thing: "<project>/<stack>"."""
+    """Who claims the thing: "<project>/<stack>.<host as the stack file names it>"."""
 
 
 Inputs = TypeVar("Inputs", bound=HostInputs)

@@ -25,7 +25,7 @@ class Record(BaseModel):
     adopted: bool = False
     """It was there before the first claim."""
     claims: dict[str, JsonValue] = {}
-    """By stack ("<project>/<stack>"): what that stack asked for."""
+    """By claimant ("<project>/<stack>.<host as the stack file names it>"): what was asked for."""
     facts: dict[str, JsonValue] = {}
     """What undoing needs: packages brought, original stanzas."""
 
