@@ -1,6 +1,7 @@
 """One bridge whose options come straight from the stack's settings, unchecked."""
 
 import pulumi
+
 from providers.network_bridge import NetworkBridge
 
 settings = pulumi.Config()
