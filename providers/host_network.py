@@ -136,29 +136,41 @@ def _brought(path: str) -> bool:
     return plain and path.startswith("/etc/network/") and not path.startswith("/etc/network/if-")
 
 
-def wait_for_place(endpoint: Endpoint, stack: str, patience: float, say: Say) -> None:
-    """Return when no change of the host's network is under way.
+def wait_for_place(session: Session, say: Say) -> None:
+    """Return when no change of the host's network is under way; what only has to be ended is ended.
 
-    One of our own stack, whose client must have died, is waited for up to `patience` seconds; another
-    stack's is refused. What only has to be ended is ended.
+    The caller holds the lock under which changes are made: one that is found has lost its client. The host
+    ends it by itself, and that is waited for.
 
     Raises:
-        NetworkChangeError: see above; names the stack and since when.
+        NetworkChangeError: it does not; names the stack and since when.
     """
-    until = time.monotonic() + patience + _ROLLBACK_ALLOWANCE
-    told = False
-    while (pending := _pending(endpoint)) is not None:
-        if pending.stack != stack or pending.left > patience or time.monotonic() > until:
-            raise refused_place(endpoint.host, pending)
-        if not told:
-            say(f"an earlier run was interrupted; the host undoes its change in {max(pending.left, 0)} s")
-            told = True
+    host = session.endpoint.host
+    pending = _pending(session)
+    if pending is None:
+        return
+    left = max(pending.left, 0)
+    if pending.unrestored:
+        session.run(["sh", f"{FOLDER}/transaction/transaction.sh", "abandon", pending.id], check=False)
+    say(f"stack {pending.stack} was interrupted; the host undoes its change in {left} s")
+    until = time.monotonic() + left + _ROLLBACK_ALLOWANCE
+    while (pending := _pending(session)) is not None:
+        if pending.unrestored or time.monotonic() > until:
+            raise refused_place(host, pending)
         time.sleep(1)
 
 
 def refused_place(host: str, pending: Pending) -> NetworkChangeError:
     """Return the error that says whose change is in the way."""
     ends = f"undoes it in {pending.left} s" if pending.left > 0 else "is undoing it"
+    if pending.unrestored:
+        return NetworkChangeError(
+            f"{host}: change the host's network",
+            "\n".join(
+                [f"an earlier change by stack {pending.stack} cannot be undone", *_last_lines(pending)]
+            ),
+            "make place on the host's disk, or whatever is named; then run again: the host tries it again",
+        )
     return NetworkChangeError(
         f"{host}: change the host's network",
         f"a change by stack {pending.stack}, begun {pending.since}, is not confirmed yet "
@@ -167,20 +179,18 @@ def refused_place(host: str, pending: Pending) -> NetworkChangeError:
     )
 
 
-def _pending(endpoint: Endpoint) -> Pending | None:
+def _pending(session: Session) -> Pending | None:
     """Return the change that is under way; one that its client left unfinished is ended."""
-    script = f"{FOLDER}/transaction/transaction.sh"
-    with connect(endpoint) as session:
-        settled = session.run(
-            ["sh", "-c", f"[ ! -e {script} ] || sh {script} settle"], check=False, timeout=_STEP_TIMEOUT
-        )
+    folder = f"{FOLDER}/transaction"
+    command = f"[ ! -e {folder}/settings ] || sh {folder}/transaction.sh settle"
+    settled = session.run(["sh", "-c", command], check=False, timeout=_STEP_TIMEOUT)
     if settled.exit_status == _ANOTHER_PENDING:
         return network.parse_status(settled.stdout)
     if settled.exit_status != 0:
         raise NetworkChangeError(
-            f"{endpoint.host}: end an earlier change of the host's network",
+            f"{session.endpoint.host}: end an earlier change of the host's network",
             settled.stderr,
-            f"look at {FOLDER}/transaction on the host, mend what is named and run again",
+            f"look at {folder} on the host, mend what is named and run again",
         )
     return None
 
@@ -209,7 +219,7 @@ def change(session: Session, request: Request, say: Say) -> HostNetwork:
         _step(session, "apply", request)
     except CommandFailed as error:
         prover.problems = [error.seen]
-        _step(session, "rollback", request)
+        _abandon(session, request)
     except TransportError:
         # whether it came through is seen over the new connection
         say("the connection was lost while the change began")
@@ -235,6 +245,12 @@ def _arm(session: Session, request: Request) -> None:
     except CommandFailed:
         _step(session, "discard", request)
         raise
+
+
+def _abandon(session: Session, request: Request) -> None:
+    """Let the host roll back now; where it cannot be told to, its timer does."""
+    with contextlib.suppress(TransportError):
+        _step(session, "abandon", request)
 
 
 def _step(session: Session, name: str, request: Request) -> str:
@@ -282,11 +298,9 @@ def _bundle(request: Request) -> bytes:
         content["record"] = request.record
     manifest = []
     for number, (path, text) in enumerate(plan.files.items()):
-        there = path in request.tree
-        manifest.append(f"{number} {'yes' if there else 'no'} {before.real_paths.get(path, path)}")
+        manifest.append(f"{number} {before.real_paths.get(path, path)}")
+        content[f"old/{number}"] = encode(request.tree[path])
         content[f"new/{number}"] = encode(text)
-        if there:
-            content[f"old/{number}"] = encode(request.tree[path])
     content["manifest"] = _lines(manifest)
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -313,6 +327,7 @@ def _settings(request: Request) -> str:
         "kind": plan.kind,
         "bridge": request.before.bridge,
         "hardware": plan.hw_address,
+        "leaving": plan.leaving,
         "timeout": str(request.timeout),
         "down": " ".join(plan.down),
         "up": " ".join(plan.up),
@@ -357,6 +372,9 @@ class _Prover:
                 self.problems = [f"no new connection: {error.seen}"]
             except TransportError as error:
                 self.problems = [f"the new connection broke: {error.seen}"]
+            except LabError as error:
+                # what the host says is not understood: it may be next time
+                self.problems = [error.seen]
             time.sleep(_POLL)
         return self._await_rollback(after)
 
@@ -400,13 +418,13 @@ class _Prover:
         while time.monotonic() < until:
             try:
                 with connect(self.endpoint, timeout=_CONNECT_TIMEOUT) as session:
-                    last = _status(session, self.request.id)
-                    if last and last.verdict == "rolled-back":
-                        raise self._undone(last)
-                    if last and last.verdict == "confirmed":
+                    self.last = _status(session, self.request.id)
+                    if self.last and self.last.verdict == "confirmed":
                         return after or self._observe(session)
-            except TransportError as error:
+            except LabError as error:
                 silence = error.seen
+            else:
+                self._raise_if_over()
             time.sleep(_POLL)
         raise NetworkChangeError(
             self.request.asked,
@@ -415,19 +433,35 @@ class _Prover:
             "again restores its old files too",
         )
 
-    def _undone(self, last: Pending) -> NetworkChangeError:
+    def _raise_if_over(self) -> None:
+        last = self.last
+        if last and last.verdict == "rolled-back":
+            raise self._undone(last, "the host is back on its old configuration", f"{FOLDER}/last")
+        if last and last.unrestored:
+            unit = "and tries again when it starts, or when this is run again"
+            raise self._undone(
+                last,
+                f"the host could not put back every interfaces(5) file, {unit}",
+                f"{FOLDER}/transaction",
+            )
+
+    def _undone(self, last: Pending, outcome: str, folder: str) -> NetworkChangeError:
         seen = [
             last.reason,
             f"last phase: {last.phase}",
             *self.problems,
-            *last.log[-_LOG_LINES:],
-            "the host is back on its old configuration",
+            *_last_lines(last),
+            outcome,
         ]
         return NetworkChangeError(
             self.request.asked,
             "\n".join(line for line in seen if line),
-            f"mend what is named and run again; the whole story is in {FOLDER}/last on the host",
+            f"mend what is named and run again; the whole story is in {folder} on the host",
         )
+
+
+def _last_lines(pending: Pending) -> tuple[str, ...]:
+    return pending.log[-_LOG_LINES:]
 
 
 def _status(session: Session, change_id: str) -> Pending | None:
@@ -443,5 +477,5 @@ def _status(session: Session, change_id: str) -> Pending | None:
 
 def forget(session: Session) -> None:
     """Remove what finished changes have left on the host; a pending one stays."""
-    script = f"{FOLDER}/last/transaction.sh"
-    session.run(["sh", "-c", f"[ ! -e {script} ] || sh {script} forget"], check=False)
+    script = (_SCRIPTS / "network-forget.sh").read_text(encoding="utf-8")
+    session.run(["sh", "-c", script, "network-forget", FOLDER], check=False)

@@ -7,7 +7,8 @@ it is confirmed over a new connection: see host_network.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -26,7 +27,7 @@ from providers.state.bridge_refusals import Refusal
 from providers.state.interfaces import BridgeSpec, Change, InterfacesError, Tree
 from providers.state.network import HostNetwork, bare_address
 from providers.state.record import Record
-from providers.transport import Session, connect
+from providers.transport import Session, TransportError, connect
 
 KIND = "bridge"
 OPTIONS = ("port", "stp", "forward_delay", "max_wait", "dns_search", "ipv6_auto")
@@ -116,6 +117,15 @@ class _Host:
     record: Record | None
 
 
+@dataclass
+class _Work:
+    """A session that holds the host's lock on bridges, and how far its work has come."""
+
+    session: Session
+    confirmed: bool = False
+    """Made, proved and confirmed: from now on nothing can turn it into an error."""
+
+
 class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
     """Puts a port into a bridge, and takes it out again."""
 
@@ -123,10 +133,11 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
     replace_on: ClassVar[frozenset[str]] = frozenset({"name", "port"})
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """See HostProvider; a port that a refresh saw in another state is mended, not replaced."""
+        """See HostProvider; the port is compared with the one claimed, not with what a refresh saw."""
         result = super().diff(_id, _olds, _news)
-        if not _NAME.fullmatch(str(_olds.get("port"))):
-            result.replaces = [name for name in result.replaces or [] if name != "port"]
+        claimed = _olds.get("claimed_port") or _olds.get("port")
+        replaces = {name for name in result.replaces or [] if name != "port"}
+        result.replaces = sorted(replaces | ({"port"} if claimed != _news.get("port") else set()))
         return result
 
     def create_thing(self, inputs: NetworkBridgeInputs) -> tuple[str, dict[str, Any]]:
@@ -152,32 +163,28 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
             return None
         return {
             **_drift(host.network, claimed, found),
-            **_outputs(host.network, host.record),
+            **_outputs(claimed, host.network, host.record),
             "sentences": outs.get("sentences", []),
         }
 
     def delete_thing(self, inputs: NetworkBridgeInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Drop the claim; after the last one the port has its stanzas again, what was adopted its options."""
         say = self._sayer(inputs)
-        host_network.wait_for_place(inputs.endpoint, inputs.stack, _patience(inputs), say)
-        with connect(inputs.endpoint) as session, session.lock(KIND, timeout=_lock_timeout(inputs)):
-            record = records.load(session, KIND, inputs.name)
-            if record is None or inputs.stack not in record.claims:
-                return
-            rest = record.released(inputs.stack)
-            if rest is not None:
-                records.save(session, rest)
-                say(f"{inputs.name} stays: {', '.join(rest.claims)} claims it too")
-                return
-            self._undo(session, _claimed(inputs, record), record, say)
-        with connect(inputs.endpoint) as session:
-            host_network.forget(session)
-            records.erase(session, KIND, inputs.name)
+        with _working(inputs, say) as work:
+            record = records.load(work.session, KIND, inputs.name)
+            rest = record.released(inputs.stack) if record else None
+            if record is not None and inputs.stack in record.claims:
+                if rest is not None:
+                    records.save(work.session, rest)
+                    say(f"{inputs.name} stays: {', '.join(rest.claims)} claims it too")
+                    return
+                self._undo(work, _claimed(inputs, record), record, say)
+        _clean_up(inputs)
 
     def _converge(self, inputs: NetworkBridgeInputs) -> dict[str, Any]:
         say = self._sayer(inputs)
-        host_network.wait_for_place(inputs.endpoint, inputs.stack, _patience(inputs), say)
-        with connect(inputs.endpoint) as session, session.lock(KIND, timeout=_lock_timeout(inputs)):
+        with _working(inputs, say) as work:
+            session = work.session
             host = _look(session, inputs, probe=True)
             _refuse_other_claims(inputs, host.record)
             plan, goal, record = _plan(inputs, host)
@@ -185,29 +192,23 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
                 say(f"{inputs.name} is as asked already")
                 if record != host.record:
                     records.save(session, record)
-                return {**_outputs(host.network, record), "sentences": []}
-            after = host_network.change(session, _request(inputs, host, plan, goal, record=record), say)
-            return {**_outputs(after, record), "sentences": list(plan.sentences)}
+                after = host.network
+            else:
+                after = host_network.change(session, _request(inputs, host, plan, goal, record=record), say)
+                work.confirmed = True
+        return {**_outputs(inputs, after, record), "sentences": list(plan.sentences)}
 
     def _undo(
-        self, session: Session, inputs: NetworkBridgeInputs, record: Record, say: Callable[[str], None]
+        self, work: _Work, inputs: NetworkBridgeInputs, record: Record, say: Callable[[str], None]
     ) -> None:
-        host = _look(session, inputs, probe=True)
-        original = record.facts.get("original")
-        if not isinstance(original, dict) or not original:
+        original = _original(record)
+        if original is None:
             return
-        change = interfaces.give_back(host.tree, original)
-        after = {**host.tree, **change.files}
-        left = interfaces.seen(after, inputs.spec())
-        if left is not None:
-            plan = bridge.plan(host.network, left, host.tree, change, interfaces.seen(host.tree, left))
-            goal = bridge_proof.goal_of(host.network, left, change)
-        else:
-            _refuse_guests(_asked_back(inputs), host.network)
-            plan = bridge.plan_give_back(host.network, host.tree, change)
-            goal = bridge_proof.goal_of_give_back(host.network)
+        host = _look(work.session, inputs, probe=True)
+        plan, goal = _plan_back(inputs, host, original)
         if plan.kind != "none":
-            host_network.change(session, _request(inputs, host, plan, goal, record=None), say)
+            host_network.change(work.session, _request(inputs, host, plan, goal, record=None), say)
+            work.confirmed = True
 
     def _sayer(self, inputs: NetworkBridgeInputs) -> Callable[[str], None]:
         return lambda text: self.progress(inputs, text)
@@ -216,9 +217,11 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
 class NetworkBridge(HostResource, module="kvm", name="NetworkBridge"):
     """A bridge of a host, declared; see NetworkBridgeInputs.
 
-    Further outputs: `hw_address`, `addresses`, `adopted`, `ports`, `sentences` (the last change in words).
+    Further outputs: `claimed_port` (`port` may be what a refresh saw), `hw_address`, `addresses`, `adopted`,
+    `ports`, `sentences` (the last change in words).
     """
 
+    claimed_port: pulumi.Output[str]
     hw_address: pulumi.Output[str]
     addresses: pulumi.Output[list[str]]
     adopted: pulumi.Output[bool]
@@ -232,14 +235,40 @@ class NetworkBridge(HostResource, module="kvm", name="NetworkBridge"):
             NetworkBridgeProvider(),
             name,
             props,
-            outputs=("hw_address", "addresses", "adopted", "ports", "sentences"),
+            outputs=("claimed_port", "hw_address", "addresses", "adopted", "ports", "sentences"),
             opts=opts,
         )
 
 
-def _patience(inputs: NetworkBridgeInputs) -> float:
-    """Return how long an interrupted change of this stack is waited for; also one that was only staged."""
-    return max(inputs.rollback_timeout, 30.0)
+@contextmanager
+def _working(inputs: NetworkBridgeInputs, say: Callable[[str], None]) -> Iterator[_Work]:
+    """Hold the host's lock on bridges, once no earlier change is under way any more.
+
+    The lock comes first: of two stacks at once the second waits, and a change that is found under the lock
+    has no client any more.
+    """
+    work: _Work | None = None
+    try:
+        with connect(inputs.endpoint) as session, session.lock(KIND, timeout=_lock_timeout(inputs)):
+            host_network.wait_for_place(session, say)
+            work = _Work(session)
+            yield work
+    except TransportError:
+        # the lock may go with the old connection, after the change was confirmed over a new one
+        if work is None or not work.confirmed:
+            raise
+
+
+def _clean_up(inputs: NetworkBridgeInputs) -> None:
+    """Forget the bridge, unless another stack has claimed it since the lock went with the old connection."""
+    with connect(inputs.endpoint) as session, session.lock(KIND, timeout=_lock_timeout(inputs)):
+        record = records.load(session, KIND, inputs.name)
+        rest = record.released(inputs.stack) if record else None
+        if rest is None:
+            host_network.forget(session)
+            records.erase(session, KIND, inputs.name)
+        elif rest != record:
+            records.save(session, rest)
 
 
 def _lock_timeout(inputs: NetworkBridgeInputs) -> float:
@@ -308,10 +337,39 @@ def _plan(inputs: NetworkBridgeInputs, host: _Host) -> tuple[Plan, Goal, Record]
     if reasons:
         raise _refused(inputs.asked, reasons)
     plan = bridge.plan(host.network, spec, host.tree, change, found)
-    reasons = bridge_refusals.takeover_refusals(host.network, plan, host.tree, change)
+    reasons = bridge_refusals.loss_refusals(host.network, plan, host.tree, change)
     if reasons:
         raise _refused(inputs.asked, reasons)
     return plan, bridge_proof.goal_of(host.network, spec, change), _record(inputs, host.record, found, change)
+
+
+def _plan_back(
+    inputs: NetworkBridgeInputs, host: _Host, original: Mapping[str, JsonValue]
+) -> tuple[Plan, Goal]:
+    """Return what makes port and bridge as they were before the first claim.
+
+    Raises:
+        BridgeRefused: with every reason against it.
+    """
+    network, tree = host.network, host.tree
+    reasons = bridge_refusals.refusals(network, inputs.spec())
+    if reasons:
+        raise _refused(_asked_back(inputs), reasons)
+    change = interfaces.give_back(tree, original)
+    after = {**tree, **change.files}
+    left = interfaces.seen(after, inputs.spec())
+    if left is None:
+        reasons = bridge_refusals.removal_refusals(network, after)
+        plan = bridge.plan_give_back(network, tree, change)
+        goal = bridge_proof.goal_of_give_back(network)
+    else:
+        plan = bridge.plan_release(network, left, tree, change, interfaces.seen(tree, left))
+        goal = bridge_proof.goal_of_release(network, left, tree, change)
+    if plan.kind != "none":
+        reasons += bridge_refusals.loss_refusals(network, plan, tree, change)
+    if reasons:
+        raise _refused(_asked_back(inputs), reasons)
+    return plan, goal
 
 
 def _refused(asked: str, reasons: list[Refusal]) -> BridgeRefused:
@@ -358,19 +416,10 @@ def _asked_back(inputs: NetworkBridgeInputs) -> str:
     return f"{inputs.endpoint.host}: undo the bridge {inputs.name} on {inputs.port}"
 
 
-def _refuse_guests(asked: str, network: HostNetwork) -> None:
-    guests = bridge.foreign_members(network)
-    if guests:
-        raise BridgeRefused(
-            asked,
-            f"{', '.join(guests)} are on the bridge {network.bridge} too: they would lose the network",
-            "shut these guests down, or move them to another bridge, then run again",
-        )
-
-
-def _outputs(network: HostNetwork, record: Record) -> dict[str, Any]:
+def _outputs(inputs: NetworkBridgeInputs, network: HostNetwork, record: Record) -> dict[str, Any]:
     link = network.links.get(network.bridge)
     return {
+        "claimed_port": inputs.port,
         "hw_address": link.hw_address if link else "",
         "addresses": [address.text for address in network.on(network.bridge)],
         "adopted": record.adopted,
@@ -404,10 +453,8 @@ def _drift(network: HostNetwork, inputs: NetworkBridgeInputs, found: BridgeSpec 
 def _lost(network: HostNetwork) -> list[str]:
     """Return the addresses and gateways that the files give the bridge and the kernel has not."""
     held = {address.bare for address in network.on(network.bridge)}
-    gateways = {bare_address(route.gateway) for route in network.default_routes}
-    in_files = network.in_files[network.bridge]
-    lost = [text for text in in_files.addresses if bare_address(text) not in held]
-    return lost + [f"gateway {text}" for text in in_files.gateways if bare_address(text) not in gateways]
+    lost = [text for text in network.in_files[network.bridge].addresses if bare_address(text) not in held]
+    return lost + [f"gateway {text}" for text in network.lost_gateways]
 
 
 def _shown(value: object) -> str:

@@ -70,9 +70,6 @@ while [ "$process" -gt 1 ]; do
 done
 printf '%s' "$connection" | fact connection
 
-pending=/var/lib/kvm-lab/network/transaction
-[ ! -e "$pending/settings" ] || sh "$pending/transaction.sh" status | fact pending
-
 [ "${3:-}" = probe ] || exit 0
 
 answers() { # address, device

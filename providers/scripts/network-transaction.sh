@@ -9,17 +9,20 @@
 #   confirm  asked for over a new connection once the client has seen that the host answers
 #
 # and, whoever is first: rollback (by the timer, by a failed apply, by hand), boot-restore (after a power cut).
-# status tells where it stands, forget removes what is left of finished changes.
+# status tells where it stands; settle ends what only has to be ended, and lets the host roll back what its
+# client left; abandon lets the host roll back at once. What takes the network apart never runs on the
+# connection that asks for it: that may be what breaks.
 #
 # The folder ($here):
 #   settings    what the client asks for, as assignments
-#   manifest    a line per file: number, "yes" when it existed, path
+#   manifest    a line per file: number, path
 #   old/ new/   what the client read and what it wants, by number; kept/ is made here with owner and mode
 #   live undo   commands of a change that takes nothing down, and those that take it back
 #   record      the claims on the bridge as they are once this is confirmed; none: nobody claims it then
 #   pending     the verdict is the name of this empty file: pending, confirmed, rolling-back, rolled-back.
 #               It changes by rename, under a lock: one of confirm and rollback wins, and a full disk
 #               cannot stop it.
+#   unrestored  is there when the rollback could not put back every file: it is tried again at the next boot
 #   journal     a line per phase: seconds since boot, phase
 #   log         what the commands of the change printed; undo.log: those of the rollback
 #
@@ -29,6 +32,8 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 LC_ALL=C
 export PATH LC_ALL
 umask 077
+# A client that is gone must not end a step half-way by what it would have been told.
+trap '' PIPE
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 base=${here%/*}
@@ -38,16 +43,17 @@ unit_folder=/etc/systemd/system
 boot_unit=kvm-lab-network-restore.service
 boot_wants=$unit_folder/sysinit.target.wants
 
-# How long one ifup or ifdown may take when nobody is left to ask; the timer bounds the whole apply anyway.
+# How long one ifdown may take when nobody is left to ask, and how long all the ifups of a rollback are waited
+# for; the timer bounds the whole apply anyway.
 command_limit=20
 
 # A client that has staged and not armed within this time has gone away.
 staged_limit=20
 
 # id and stack of the change; kind: activate or live; the bridge, and the hardware address to make it with;
-# seconds until the timer; interfaces to take down and to bring up, in order; every interface to compare;
-# where the record belongs.
-id='' stack='' kind='' bridge='' hardware='' timeout=60 down='' up='' names='' record=''
+# the port that leaves it; seconds until the timer; interfaces to take down and to bring up, in order; every
+# interface to compare; where the record belongs.
+id='' stack='' kind='' bridge='' hardware='' leaving='' timeout=60 down='' up='' names='' record=''
 
 say() { printf 'network-transaction: %s\n' "$*" >&2; }
 
@@ -67,15 +73,23 @@ load_settings() {
 }
 
 # Everything that decides about the verdict or the place runs under this lock.
-take_lock() {
+try_lock() { # seconds to wait
     exec 9>>"$base/lock" || fail "cannot open $base/lock"
-    flock -w "$1" 9 || fail "another step of a network change is still running"
+    flock -w "$1" 9
 }
 
-# The same for a step of this change: another step may have ended it while this one waited.
+take_lock() { try_lock "$1" || fail "another step of a network change is still running"; }
+
+# Holding the lock: another step may have ended this change, and another client taken its place meanwhile.
+still_there() {
+    mine=$id
+    [ -e "$here/settings" ] && load_settings "$here" && [ "$id" = "$mine" ]
+}
+
+# The lock for a step of this change.
 take_own_lock() { # exit status if it is over
     take_lock 60
-    [ -e "$here/settings" ] || { say "the change is over"; exit "$1"; }
+    still_there || { say "the change is over"; exit "$1"; }
 }
 
 drop_lock() { exec 9>&-; }
@@ -119,66 +133,69 @@ note_reason() {
 
 # --- files -----------------------------------------------------------------------------------------------
 
-# Calls "$1 number existed path" for every file of the change; stops at the first that fails.
+# Calls "$1 number path" for every file of the change; stops at the first that fails.
 each_file() {
-    while read -r number existed path; do
-        "$1" "$number" "$existed" "$path" </dev/null || return 1
+    while read -r number path; do
+        "$1" "$number" "$path" </dev/null || return 1
     done <"$here/manifest"
+}
+
+# Every old file that can be put back is; exit status 1 when one could not.
+restore_files() {
+    missed=0
+    while read -r number path; do
+        swap_back "$number" "$path" </dev/null || missed=1
+    done <"$here/manifest"
+    if [ "$missed" = 0 ]; then
+        rm -f "$here/unrestored"
+    else
+        : >"$here/unrestored"
+        return 1
+    fi
 }
 
 beside() { # path, suffix: a name that no source pattern of interfaces(5) matches
     printf '%s/.kvm-lab-%s.%s\n' "${1%/*}" "${1##*/}" "$2"
 }
 
-unchanged() { # number, existed, path
-    if [ "$2" = yes ]; then
-        cmp -s "$here/old/$1" "$3" || { say "$3 has changed since it was read"; return 1; }
-    else
-        [ ! -e "$3" ] || { say "$3 has appeared since the host was read"; return 1; }
-    fi
+unchanged() { # number, path
+    cmp -s "$here/old/$1" "$2" || { say "$2 has changed since it was read"; return 1; }
 }
 
-keep_file() { # number, existed, path
-    [ "$2" = no ] || { cp -a "$3" "$here/kept/$1" && sync "$here/kept/$1"; }
+keep_file() { # number, path
+    cp -a "$2" "$here/kept/$1" && sync "$here/kept/$1"
 }
 
-place_beside() { # number, existed, path: the old file again, so that a full disk cannot stop its return
-    new=$(beside "$3" new)
-    if [ "$2" = yes ]; then
-        old=$(beside "$3" old)
-        cp -a "$3" "$old" && cp -a "$3" "$new" && sync "$old" || return 1
-    else
-        : >"$new" && chmod 0644 "$new" || return 1
-    fi
-    cat "$here/new/$1" >"$new" && sync "$new" && sync "${3%/*}"
+place_beside() { # number, path: the old file again, so that a full disk cannot stop its return
+    new=$(beside "$2" new) old=$(beside "$2" old)
+    cp -a "$2" "$old" && cp -a "$2" "$new" && sync "$old" &&
+        cat "$here/new/$1" >"$new" && sync "$new" && sync "${2%/*}"
 }
 
-swap_in() { # number, existed, path
-    mv -f "$(beside "$3" new)" "$3" && sync "${3%/*}"
+swap_in() { # number, path
+    mv -f "$(beside "$2" new)" "$2" && sync "${2%/*}"
 }
 
-swap_back() { # number, existed, path
-    old=$(beside "$3" old)
-    if [ "$2" = no ]; then
-        rm -f "$3"
-    elif cmp -s "$here/kept/$1" "$3"; then
+swap_back() { # number, path
+    old=$(beside "$2" old)
+    if cmp -s "$here/kept/$1" "$2"; then
         rm -f "$old"
     elif cmp -s "$here/kept/$1" "$old"; then
-        mv -f "$old" "$3"
+        mv -f "$old" "$2"
     else
         rm -f "$old"
-        cp -a "$here/kept/$1" "$old" && sync "$old" && mv -f "$old" "$3"
-    fi || { say "could not restore $3: its copy is $here/kept/$1"; return 1; }
-    rm -f "$(beside "$3" new)"
-    sync "${3%/*}"
+        cp -a "$here/kept/$1" "$old" && sync "$old" && mv -f "$old" "$2"
+    fi || { say "could not restore $2: its copy is $here/kept/$1"; return 1; }
+    rm -f "$(beside "$2" new)"
+    sync "${2%/*}"
 }
 
-drop_beside() { # number, existed, path
-    rm -f "$(beside "$3" new)" "$(beside "$3" old)"
+drop_beside() { # number, path
+    rm -f "$(beside "$2" new)" "$(beside "$2" old)"
 }
 
-is_wanted() { # number, existed, path
-    cmp -s "$here/new/$1" "$3" || { say "$3 is not what was staged"; return 1; }
+is_wanted() { # number, path
+    cmp -s "$here/new/$1" "$2" || { say "$2 is not what was staged"; return 1; }
 }
 
 # --- units -----------------------------------------------------------------------------------------------
@@ -186,6 +203,20 @@ is_wanted() { # number, existed, path
 timer_unit() { printf 'kvm-lab-network-rollback-%s\n' "$id"; }
 
 apply_unit() { printf 'kvm-lab-network-apply-%s\n' "$id"; }
+
+undo_unit() { printf 'kvm-lab-network-undo-%s\n' "$id"; }
+
+ifup_unit() { printf 'kvm-lab-network-ifup-%s\n' "$id"; }
+
+# KillMode=process: what ifup starts (a DHCP client) belongs to the interface and stays.
+run_detached() { # unit, step, arguments; returns once it runs
+    unit=$1
+    shift
+    systemd-run --quiet --collect --unit="$unit" --property=KillMode=process \
+        /bin/sh "$here/transaction.sh" "$@" 9>&-
+}
+
+unit_runs() { systemctl --quiet is-active "$1.service"; }
 
 write_boot_unit() {
     cat >"$unit_folder/$boot_unit" <<UNIT || return 1
@@ -226,8 +257,10 @@ start_timer() {
 
 timer_runs() { systemctl --quiet is-active "$(timer_unit).timer"; }
 
+stop_timer() { systemctl --quiet stop "$(timer_unit).timer" 2>/dev/null; }
+
 disarm() {
-    systemctl --quiet stop "$(timer_unit).timer" 2>/dev/null
+    stop_timer
     remove_boot_unit
 }
 
@@ -255,6 +288,10 @@ listed() { # word, list
     case " $2 " in *" $1 "*) true ;; *) false ;; esac
 }
 
+master_of() { # interface; nothing when it is in no bridge or bond
+    ! master=$(readlink "/sys/class/net/$1/master") || printf '%s\n' "${master##*/}"
+}
+
 routes_on() { ip -4 route show dev "$1" | sed 's/ *$//'; }
 
 # What the kernel has before the change, to return to when ifupdown cannot.
@@ -269,6 +306,7 @@ take_snapshot() {
         routes_on "$device" >"$here/before/$device.routes" || return 1
         ip -4 route save table all dev "$device" >"$here/before/$device.routes4" || return 1
         ip -6 route save table all dev "$device" >"$here/before/$device.routes6" || return 1
+        master_of "$device" >"$here/before/$device.master" || return 1
         cat "/proc/sys/net/ipv6/conf/$device/addr_gen_mode" >"$here/before/$device.mode" 2>/dev/null
     done
     return 0
@@ -295,15 +333,16 @@ take_down() {
     done
 }
 
-# A bridge that shall be no more. Its ports get back the link-local address that bridge-utils switches off.
-remove_bridge() {
-    ! listed "$bridge" "$up" || return 0
-    [ ! -d "/sys/class/net/$bridge/bridge" ] || ip link delete dev "$bridge" || return 1
-    for device in $up; do
-        [ ! -e "/proc/sys/net/ipv6/conf/$device" ] ||
-            cat /proc/sys/net/ipv6/conf/default/addr_gen_mode >"/proc/sys/net/ipv6/conf/$device/addr_gen_mode" ||
-            return 1
-    done
+# The port gets back the link-local address that bridge-utils switches off.
+leave_bridge() {
+    [ -n "$leaving" ] || return 0
+    if listed "$bridge" "$up"; then
+        [ "$(master_of "$leaving")" != "$bridge" ] || ip link set dev "$leaving" nomaster || return 1
+    elif [ -d "/sys/class/net/$bridge/bridge" ]; then
+        ip link delete dev "$bridge" || return 1
+    fi
+    [ ! -e "/proc/sys/net/ipv6/conf/$leaving" ] ||
+        cat /proc/sys/net/ipv6/conf/default/addr_gen_mode >"/proc/sys/net/ipv6/conf/$leaving/addr_gen_mode"
 }
 
 bring_up() {
@@ -314,18 +353,28 @@ bring_up() {
     done
 }
 
-reattach() {
-    [ -d "/sys/class/net/$bridge" ] || return 0
+enslave() { # interface, bridge or bond: unless it is in one already
+    if [ ! -d "/sys/class/net/$1" ] || [ ! -d "/sys/class/net/$2" ] || [ -e "/sys/class/net/$1/master" ]; then
+        return 0
+    fi
+    ip link set dev "$1" master "$2" up
+}
+
+# The bridge's ports are in it again, and what was taken down is where it was: ifup may have made it anew.
+reattach() { # the port that shall not
     while read -r port; do
-        if [ ! -d "/sys/class/net/$port" ] || [ -e "/sys/class/net/$port/master" ]; then continue; fi
-        ip link set dev "$port" master "$bridge" up || return 1
+        [ "$port" = "$1" ] || enslave "$port" "$bridge" || return 1
     done <"$here/before/members"
+    for device in $(devices); do
+        [ -s "$here/before/$device.master" ] && [ "$device" != "$1" ] || continue
+        enslave "$device" "$(cat "$here/before/$device.master")" || return 1
+    done
 }
 
 activate() {
-    enter_phase down && prepare_bridge && take_down && remove_bridge &&
+    enter_phase down && prepare_bridge && take_down && leave_bridge &&
         enter_phase swap && each_file swap_in &&
-        enter_phase up && bring_up && reattach
+        enter_phase up && bring_up && reattach "$leaving"
 }
 
 change_live() {
@@ -349,7 +398,9 @@ take_apart() {
     for device in $up $down; do
         if [ ! -d "/sys/class/net/$device" ] || [ ! -e "$here/before/$device.4" ]; then continue; fi
         ip address flush dev "$device" scope global || true
-        grep -qx "$device" "$here/before/members" || ip link set dev "$device" nomaster || true
+        if [ "$(master_of "$device")" = "$bridge" ] && ! grep -qx "$device" "$here/before/members"; then
+            ip link set dev "$device" nomaster || true
+        fi
         # bridge-utils switches a port's link-local address off and never on again
         [ ! -s "$here/before/$device.mode" ] ||
             cat "$here/before/$device.mode" >"/proc/sys/net/ipv6/conf/$device/addr_gen_mode" || true
@@ -364,14 +415,36 @@ drop_new_routes() { # device
     done
 }
 
+# In a unit of its own and unbounded: ended with its ifup, a DHCP client would never renew the address. Restoring
+# the kernel's state beside a running ifup would make that fail: it is waited for, but not for ever.
+ifup_again() {
+    if ! run_detached "$(ifup_unit)" ifup-now "$id"; then
+        say "systemd-run does not start ifup: putting back what the kernel had"
+        return
+    fi
+    waited=0
+    while unit_runs "$(ifup_unit)" && [ "$waited" -lt "$((command_limit * 5))" ]; do
+        sleep 0.2
+        waited=$((waited + 1))
+    done
+    ! unit_runs "$(ifup_unit)" || say "ifup goes on by itself: putting back what the kernel had meanwhile"
+}
+
+ifup_now() {
+    # the folder may be archived meanwhile: its file stays open
+    exec >>"$here/undo.log" 2>&1 </dev/null
+    # shellcheck disable=SC2046,SC2086  # lists of interface names
+    for device in $(reversed $down); do
+        ifup "$device" || say "ifup $device failed"
+    done
+}
+
 # The old files are in place: as ifupdown does it, then whatever it left out.
 put_together() {
     # shellcheck disable=SC2086  # a list of interface names
     again=$(reversed $down)
-    for device in $again; do
-        bounded ifup "$device" || say "ifup $device failed: putting back what the kernel had"
-    done
-    reattach || true
+    ifup_again
+    reattach '' || true
     for device in $again; do
         [ -d "/sys/class/net/$device" ] || continue
         [ -e "$here/before/$device.routes" ] || continue
@@ -384,20 +457,23 @@ put_together() {
     done 2>/dev/null
 }
 
+# Exit status 1 when a file could not be put back; the kernel is mended all the same.
 undo_network() {
+    restored=0
     case $(phase_of "$here") in
-        '' | staged | armed | prepare) each_file swap_back ;;
+        '' | staged | armed | prepare) restore_files || restored=1 ;;
         *)
             if [ "$kind" = activate ]; then
                 take_apart
-                each_file swap_back
+                restore_files || restored=1
                 put_together
             else
-                each_file swap_back
+                restore_files || restored=1
                 sh -u "$here/undo"
             fi
             ;;
     esac
+    return "$restored"
 }
 
 # --- the end of a change ---------------------------------------------------------------------------------
@@ -417,37 +493,50 @@ archive() {
     mv "$transaction" "$last" && sync "$base"
 }
 
-# Holding the lock; the verdict stands.
-finish() {
+# Under another name first: a power cut leaves no half folder in the place.
+drop_folder() { # folder
+    mv "$1" "$base/junk-$$" && sync "$base"
+    rm -rf "$base"/junk-*
+}
+
+# Holding the lock; the verdict stands, and what follows from it is on disk before anything is disarmed.
+finish() { # what disarms
     [ "$here" = "$transaction" ] || return 0
     case $(verdict_of "$here") in
         confirmed) each_file drop_beside && store_record || return 1 ;;
         rolling-back) set_verdict "$here" rolling-back rolled-back || return 1 ;;
     esac
+    "$1"
     archive
 }
 
 stop_apply() {
     systemctl kill --signal=KILL "$(apply_unit).service" 2>/dev/null || return 0
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-        systemctl --quiet is-active "$(apply_unit).service" || return 0
+        unit_runs "$(apply_unit)" || return 0
         sleep 0.2
     done
 }
 
-# Holding the lock; $1 is the reason, $2 says who asks: an apply must not kill itself.
+# Holding the lock; $1 is the reason, $2 says who asks: an apply must not kill itself. When a file could not be
+# put back the verdict stays, and so does the boot-time unit: the next boot and the next run try again.
 roll_back() {
     [ "$(verdict_of "$here")" != pending ] || set_verdict "$here" pending rolling-back || return 1
     note_reason "$1"
     [ "$2" = apply ] || stop_apply
-    undo_network >>"$here/undo.log" 2>&1
-    disarm
-    finish
+    if undo_network >>"$here/undo.log" 2>&1; then
+        finish disarm
+    else
+        stop_timer
+        return 1
+    fi
 }
 
 # Holding the lock: frees the place of a change whose client went away and that nothing else will end.
 clear_place() {
     [ -d "$transaction" ] || return 0
+    # what a power cut has left of a folder that was never armed
+    [ -e "$transaction/settings" ] || { drop_folder "$transaction"; return; }
     drop_lock
     sh "$transaction/transaction.sh" settle || exit
     take_lock 30
@@ -459,6 +548,7 @@ clear_place() {
 stage() {
     take_lock 30
     clear_place
+    rm -rf "$base"/junk-*
     for folder in "$base"/incoming-*; do
         [ "$folder" = "$here" ] || rm -rf "$folder"
     done
@@ -472,19 +562,19 @@ stage() {
 
 # The new files in a mount namespace of its own, where ifquery follows the same source lines as later.
 check() {
-    ifquery_all >"$here/interfaces.old" || fail "ifquery does not take the files as they are"
+    ifquery_all >"$here/interfaces.old" || fail "cannot write to $here"
     unshare --mount sh "$0" check-new || exit 1
     sed 's/^/old /' "$here/interfaces.old"
     sed 's/^/new /' "$here/interfaces.new"
 }
 
-cover() { # number, existed, path
-    [ "$2" = no ] || mount --bind "$here/new/$1" "$3"
+cover() { # number, path
+    mount --bind "$here/new/$1" "$2"
 }
 
 check_new() {
     each_file cover || fail "cannot show the new files to ifquery"
-    ifquery_all >"$here/interfaces.new" || fail "ifquery does not take the new files"
+    ifquery_all >"$here/interfaces.new" || fail "cannot write to $here"
     for device in $up; do
         ifup --no-act --force --no-mappings "$device" >"$here/no-act" 2>&1 </dev/null || {
             cat "$here/no-act" >&2
@@ -502,7 +592,7 @@ ifquery_all() {
 
 # Refuses unless the change is pending and in the phase $1.
 expect_phase() {
-    take_lock 30
+    take_own_lock 1
     if [ "$(verdict_of "$here")" != pending ] || [ "$(phase_of "$here")" != "$1" ]; then
         fail "the change is not $1 but $(verdict_of "$here"), $(phase_of "$here")"
     fi
@@ -511,6 +601,7 @@ expect_phase() {
 arm() {
     expect_phase staged
     trap 'disarm' EXIT
+    trap 'exit 1' TERM INT HUP
     set_deadline "$timeout" || fail "cannot write to $here"
     write_boot_unit || fail "cannot install $boot_unit"
     start_timer || fail "cannot start the timer"
@@ -522,9 +613,7 @@ arm() {
 
 apply() {
     expect_phase armed
-    # KillMode=process: what ifup starts (a DHCP client) belongs to the interface and stays.
-    systemd-run --quiet --collect --no-block --unit="$(apply_unit)" --property=KillMode=process \
-        /bin/sh "$here/transaction.sh" apply-now "$id"
+    run_detached "$(apply_unit)" apply-now "$id"
 }
 
 apply_now() {
@@ -551,15 +640,21 @@ confirm() {
             ;;
         *) fail "the change was rolled back: $(cat "$here/reason" 2>/dev/null)" ;;
     esac
-    settle
+    finish disarm
 }
 
 rollback() {
     take_own_lock 0
     case $(verdict_of "$here") in
-        pending | rolling-back) roll_back "${1:-asked for by the client}" other ;;
-        *) settle ;;
+        pending | rolling-back) roll_back "${1:-asked for by hand}" other ;;
+        *) finish disarm ;;
     esac
+}
+
+# For the reason $1; also another try after one that could not put back every file.
+abandon() {
+    rm -f "$here/unrestored"
+    run_detached "$(undo_unit)" rollback "$id" "$1" || unit_runs "$(undo_unit)"
 }
 
 # Before networking.service: ifup has not run, only the files count.
@@ -569,22 +664,24 @@ boot_restore() {
         pending | rolling-back)
             [ ! -e "$here/pending" ] || set_verdict "$here" pending rolling-back
             note_reason "the host started again before the change was confirmed"
-            each_file swap_back
+            restore_files >>"$here/undo.log" 2>&1 || fail "not every file is restored: see $here/undo.log"
             ;;
     esac
-    remove_boot_unit
-    finish
+    finish remove_boot_unit
 }
 
-# Holding the lock: ends what only has to be ended.
+# For a client that finds this change in its way. Exit status 3, and the status: it is not over yet.
 settle() {
+    try_lock 2 || { status; exit 3; }
+    still_there || exit 0
     case $(verdict_of "$here") in
         pending) settle_pending ;;
-        rolling-back) roll_back "" other ;;
-        *)
-            disarm
-            finish
+        rolling-back)
+            # tried, and in vain
+            [ ! -e "$here/unrestored" ] || { status; exit 3; }
+            undo_later ""
             ;;
+        *) finish disarm ;;
     esac
 }
 
@@ -594,10 +691,19 @@ settle_pending() {
         status
         exit 3
     elif [ "$(phase_of "$here")" = staged ]; then
-        rm -rf "$here"
+        # its client may have gone away while it armed
+        disarm
+        drop_folder "$here"
     else
-        roll_back "its client went away, and its timer too" other
+        undo_later "its client went away, and its timer too"
     fi
+}
+
+undo_later() { # reason
+    drop_lock
+    abandon "$1" || fail "systemd-run does not start the rollback"
+    status
+    exit 3
 }
 
 status() {
@@ -605,6 +711,7 @@ status() {
         "$id" "$stack" "$(verdict_of "$here")" "$(phase_of "$here")" "$(seconds_left)"
     printf 'since=%s\n' "$(date -u -r "$here/settings" '+%Y-%m-%d %H:%M:%S UTC')"
     printf 'reason=%s\n' "$(cat "$here/reason" 2>/dev/null)"
+    [ ! -e "$here/unrestored" ] || printf 'unrestored=yes\n'
     {
         tail -n 20 "$here/log"
         sed -n '/^network-transaction: /p' "$here/undo.log"
@@ -614,13 +721,7 @@ status() {
 # Before anything is armed the client may think better of it.
 discard() {
     expect_phase staged
-    rm -rf "$here"
-}
-
-forget() {
-    take_lock 30
-    [ ! -d "$transaction" ] || fail "a change is pending"
-    rm -rf "$base"
+    drop_folder "$here"
 }
 
 load_settings "$here"
@@ -636,14 +737,12 @@ case ${1:-} in
     arm) arm ;;
     apply) apply ;;
     apply-now) apply_now ;;
+    ifup-now) ifup_now ;;
     confirm) confirm ;;
     rollback) rollback "${3:-}" ;;
+    abandon) abandon "${3:-asked for by the client}" ;;
     boot-restore) boot_restore ;;
-    settle)
-        take_own_lock 0
-        settle
-        ;;
+    settle) settle ;;
     status) status ;;
-    forget) forget ;;
     *) fail "unknown step: ${1:-}" ;;
 esac

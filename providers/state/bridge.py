@@ -39,6 +39,8 @@ class Plan:
     """Every interface of the old and the new files."""
     hw_address: str = ""
     """To make the bridge with before the port goes down; empty: ifup makes it."""
+    leaving: str = ""
+    """The port that leaves the bridge; empty: none does."""
     sentences: tuple[str, ...] = ()
 
 
@@ -95,7 +97,41 @@ def plan_give_back(network: HostNetwork, tree: Tree, change: Change) -> Plan:
         down=_highest_first(down, last=network.port),
         up=_to_bring_up(network, after, down),
         names=names,
+        leaving=network.port,
         sentences=change.sentences,
+    )
+
+
+def plan_release(
+    network: HostNetwork, left: BridgeSpec, tree: Tree, change: Change, found: BridgeSpec | None
+) -> Plan:
+    """Return what makes a bridge that was there before us as it was; the port stays only if it was in it.
+
+    Args:
+        network: the host now.
+        left: the bridge as the restored files have it; its port is another's where ours is not in it.
+        tree: the interfaces(5) files.
+        change: the change of the files.
+        found: what the files say about the bridge now; None: nothing.
+    """
+    outside = left.port != network.port
+    if not outside and not change.moved.families:
+        return plan(network, left, tree, change, found)
+    after = {**tree, **change.files}
+    names = _names(tree, after)
+    wanted = {bare_address(text) for text in change.moved.addresses}
+    is_out = outside and network.links[network.port].master != network.bridge
+    if is_out and wanted <= {address.bare for address in network.on(network.port)}:
+        return Plan("live" if change.files else "none", change.files, names=names, sentences=change.sentences)
+    down = _to_take_down(network, tree)
+    return Plan(
+        "activate",
+        change.files,
+        down=down,
+        up=_to_bring_up(network, after, down),
+        names=names,
+        leaving=network.port if outside else "",
+        sentences=(*change.sentences, *_activation_sentences(network, down)),
     )
 
 
@@ -118,6 +154,12 @@ def is_related(network: HostNetwork, name: str) -> bool:
     """Tell whether an interface is the bridge, the port, an alias or a VLAN of one of them."""
     pattern = rf"(?:{re.escape(network.bridge)}|{re.escape(network.port)})(?:[.:].*)?"
     return re.fullmatch(pattern, name) is not None or name in network.above(network.port)
+
+
+def is_elsewhere(network: HostNetwork, name: str) -> bool:
+    """Tell whether a VLAN of the port is itself a port of another bridge: that one it must not leave."""
+    link = network.links.get(name)
+    return link is not None and link.below == network.port and link.master not in {None, network.bridge}
 
 
 def foreign_members(network: HostNetwork) -> tuple[str, ...]:
@@ -147,7 +189,12 @@ def _names(*trees: Tree) -> tuple[str, ...]:
 
 
 def _related(network: HostNetwork, tree: Tree) -> tuple[str, ...]:
-    return tuple(name for name in interface_names(tree) if is_related(network, name))
+    """Return what goes down and up with bridge and port, of what the files have."""
+    return tuple(
+        name
+        for name in interface_names(tree)
+        if is_related(network, name) and not is_elsewhere(network, name)
+    )
 
 
 def _highest_first(names: Iterable[str], last: str) -> tuple[str, ...]:
@@ -253,15 +300,17 @@ def _address_commands(network: HostNetwork, addresses: Sequence[str]) -> Iterabl
                 f"ip address delete {shlex.quote(text)} dev {bridge}",
                 f"{network.bridge} gets its address {text} again",
             )
-    gateways = {bare_address(route.gateway) for route in network.default_routes}
-    for gateway in network.in_files[network.bridge].gateways:
-        if bare_address(gateway) not in gateways:
-            route = f"default via {shlex.quote(gateway)} dev {bridge}"
-            yield _Command(
-                f"ip route replace {route} onlink",
-                f"ip route delete {route}",
-                f"the default route via {gateway} is set again",
-            )
+    in_files = network.in_files[network.bridge]
+    for gateway in network.lost_gateways:
+        family = "-6" if ":" in gateway else "-4"
+        metric = f" metric {in_files.metrics[gateway]}" if gateway in in_files.metrics else ""
+        route = f"default via {shlex.quote(gateway)} dev {bridge}{metric}"
+        # never `replace`: it would take the place of another card's default route
+        yield _Command(
+            f"ip {family} route add {route} onlink",
+            f"ip {family} route delete {route}",
+            f"the default route via {gateway} is set again",
+        )
 
 
 def _ipv6_commands(spec: BridgeSpec, found: BridgeSpec | None) -> Iterable[_Command]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from providers.state import interfaces
 from providers.state.bridge import bridge_addresses, is_related, on_off
-from providers.state.interfaces import BridgeSpec, Change
+from providers.state.interfaces import MAIN, BridgeSpec, Change, InterfacesError, Tree
+from providers.state.interfaces.options import address_of
+from providers.state.interfaces.parse import Interfaces
 from providers.state.network import DefaultRoute, HostNetwork, bare_address
 
 _Pairs = tuple[tuple[str, str], ...]
@@ -17,29 +20,52 @@ class Goal:
     """What must be seen in the kernel once the change is done."""
 
     device: str
-    """Who holds the addresses: the bridge, or the port after a give-back."""
-    addresses: frozenset[str]
-    """Without prefix, on `device`."""
+    """Where the default route leads: the bridge, or the port after a give-back."""
+    addresses: Mapping[str, frozenset[str]]
+    """Device -> its addresses, without prefix."""
     spec: BridgeSpec | None
-    """The bridge; None: there is none any more."""
+    """The bridge; None: there is none any more. Of another port than ours: ours is not in it."""
 
 
 def goal_of(network: HostNetwork, spec: BridgeSpec, change: Change) -> Goal:
     """Return what must be seen once the bridge is there."""
     addresses = {bare_address(text) for text in bridge_addresses(network, change)}
-    return Goal(spec.name, frozenset(addresses | _lasting(network)), spec)
+    return Goal(spec.name, {spec.name: frozenset(addresses | _lasting(network))}, spec)
 
 
 def goal_of_give_back(network: HostNetwork) -> Goal:
     """Return what must be seen once the bridge is gone."""
-    return Goal(network.port, frozenset(_lasting(network)), None)
+    return Goal(network.port, {network.port: frozenset(_lasting(network))}, None)
+
+
+def goal_of_release(network: HostNetwork, left: BridgeSpec, tree: Tree, change: Change) -> Goal:
+    """Return what must be seen once a bridge that was there before us is as it was.
+
+    Args:
+        network: the host now.
+        left: the bridge as the restored files have it.
+        tree: the interfaces(5) files.
+        change: the change of the files.
+    """
+    if left.port == network.port and not change.moved.families:
+        return goal_of(network, left, change)
+    net = Interfaces({**tree, **change.files})
+    addresses = {
+        device: frozenset(str(found.ip) for stanza in net.of(device) if (found := address_of(stanza)))
+        for device in (network.port, network.bridge)
+    }
+    way_out = network.port if any(s.find("gateway") for s in net.of(network.port)) else network.bridge
+    if any(stanza.method in {"dhcp", "auto"} for stanza in net.of(network.port)):
+        way_out = network.port
+    return Goal(way_out, addresses, left)
 
 
 def unproven(before: HostNetwork, after: HostNetwork, goal: Goal) -> list[str]:
     """Return what is not as it must be after the change; empty: it may be confirmed."""
     problems = _bridge_problems(after, goal)
-    held = {address.bare for address in after.on(goal.device)}
-    problems += [f"{goal.device} does not have the address {text}" for text in sorted(goal.addresses - held)]
+    for device, addresses in goal.addresses.items():
+        held = {address.bare for address in after.on(device)}
+        problems += [f"{device} does not have the address {text}" for text in sorted(addresses - held)]
     problems += _lost_elsewhere(before, after)
     problems += _route_problems(before, after, goal.device)
     if before.libvirt_answers and not after.libvirt_answers:
@@ -61,16 +87,17 @@ def staged_mistakes(staged: str, network: HostNetwork, goal: Goal) -> list[str]:
         for name in sorted({*old, *new})
         if not is_related(network, name) and old.get(name) != new.get(name)
     ]
-    seen = {bare_address(value) for key, value in _all_pairs(new, goal) if key == "address"}
-    mistakes += [
-        f"ifquery finds no address {text} for {goal.device} in the new files"
-        for text in sorted(_static_goal(goal, old, network) - seen)
-    ]
+    for device, addresses in goal.addresses.items():
+        seen = {bare_address(value) for key, value in _all_pairs(new, device) if key == "address"}
+        mistakes += [
+            f"ifquery finds no address {text} for {device} in the new files"
+            for text in sorted(_written(addresses, old, network) - seen)
+        ]
     if goal.spec is None:
         if new.get(network.bridge):
             mistakes.append(f"ifquery still finds {network.bridge} in the new files")
         return mistakes
-    return mistakes + _staged_bridge_mistakes(dict(new.get(goal.spec.name, ())), goal.spec)
+    return mistakes + _staged_bridge_mistakes(new.get(goal.spec.name, ()), goal.spec, network.port)
 
 
 def _lasting(network: HostNetwork) -> set[str]:
@@ -92,9 +119,10 @@ def _bridge_problems(after: HostNetwork, goal: Goal) -> list[str]:
     if bridge is None or bridge.kind != "bridge":
         return [f"there is no bridge {after.bridge}"]
     problems = [] if bridge.up else [f"{after.bridge} is not up"]
-    if port is None or port.master != after.bridge:
-        problems.append(f"{after.port} is not a port of {after.bridge}")
-    elif not port.up:
+    inside, is_inside = goal.spec.port == after.port, port is not None and port.master == after.bridge
+    if inside != is_inside:
+        problems.append(f"{after.port} is {'not' if inside else 'still'} a port of {after.bridge}")
+    elif (inside or goal.addresses.get(after.port)) and not (port and port.up):
         problems.append(f"{after.port} is not up")
     if bridge.stp != goal.spec.stp:
         problems.append(f"{after.bridge} has STP {on_off(bool(bridge.stp))}, not {on_off(goal.spec.stp)}")
@@ -117,13 +145,12 @@ def _lost_elsewhere(before: HostNetwork, after: HostNetwork) -> list[str]:
         and address.device in after.links
         and address.bare not in {other.bare for other in after.on(address.device)}
     ]
-    if after.bridge in after.links:
-        members = after.members(after.bridge)
-        lost += [
-            f"{name} is no longer on {after.bridge}"
-            for name in before.members(before.bridge)
-            if name in after.links and name not in members
-        ]
+    for name, link in before.links.items():
+        now = after.links.get(name)
+        if now is None and link.kind == "vlan" and link.below in before.links:
+            lost.append(f"{name} is gone")
+        elif now and link.master in after.links and now.master != link.master and name != before.port:
+            lost.append(f"{name} is no longer on {link.master}")
     return lost
 
 
@@ -138,6 +165,14 @@ def _route_problems(before: HostNetwork, after: HostNetwork, device: str) -> lis
         elif _any_answers(before, had) and not _any_answers(after, has):
             gateways = ", ".join(route.gateway for route in has)
             problems.append(f"the gateway {gateways} does not answer; one answered before the change")
+    kept = {(route.family, route.device, route.gateway) for route in after.default_routes}
+    problems += [
+        f"the default route via {route.gateway} over {route.device} is lost"
+        for route in before.default_routes
+        if route.device not in ours
+        and not route.learned
+        and (route.family, route.device, route.gateway) not in kept
+    ]
     return problems
 
 
@@ -168,38 +203,52 @@ def _difference(old: _Pairs | None, new: _Pairs | None) -> str:
     return " ".join([*gone, *come]) or "the order of its options"
 
 
-def _all_pairs(blocks: Mapping[str, _Pairs], goal: Goal) -> Iterable[tuple[str, str]]:
-    """Return the options of the goal's device and of its aliases."""
+def _all_pairs(blocks: Mapping[str, _Pairs], device: str) -> Iterable[tuple[str, str]]:
+    """Return the options of a device and of its aliases."""
     for name, pairs in blocks.items():
-        if name == goal.device or name.startswith(f"{goal.device}:"):
+        if name == device or name.startswith(f"{device}:"):
             yield from pairs
 
 
-def _static_goal(goal: Goal, old: Mapping[str, _Pairs], network: HostNetwork) -> set[str]:
-    """Return the goal's addresses that `address` options give; `up ip addr add` lines are not printed."""
+def _written(addresses: frozenset[str], old: Mapping[str, _Pairs], network: HostNetwork) -> set[str]:
+    """Return those that `address` options give; `up ip addr add` lines are not printed."""
     related = [pairs for name, pairs in old.items() if is_related(network, name)]
-    written = {bare_address(value) for pairs in related for key, value in pairs if key == "address"}
-    return set(goal.addresses & written)
+    return set(
+        addresses & {bare_address(value) for pairs in related for key, value in pairs if key == "address"}
+    )
 
 
-def _staged_bridge_mistakes(options: Mapping[str, str], spec: BridgeSpec) -> list[str]:
-    """Compare the bridge's options with those asked; bridge-utils takes `-` and `_` alike."""
-    seen = {key.replace("-", "_"): value for key, value in options.items()}
+_COMPARED = ("bridge_ports", "bridge_stp", "bridge_fd", "bridge_maxwait")
+
+
+def _staged_bridge_mistakes(options: _Pairs, spec: BridgeSpec, port: str) -> list[str]:
+    """Compare what the bridge's options mean with what is asked; bridge-utils takes `-` and `_` alike.
+
+    A missing option means its default, and one value has many spellings: as in the files themselves.
+    """
+    seen: dict[str, str] = {}
+    for key, value in options:
+        name = key.replace("-", "_")
+        # each stanza of the bridge may name ports
+        seen[name] = f"{seen[name]} {value}" if name == "bridge_ports" and name in seen else value
+    lines = [f"    {name} {seen[name]}\n" for name in _COMPARED if name in seen]
+    stanza = f"iface {spec.name} inet manual\n{''.join(lines)}"
+    try:
+        found = interfaces.seen({MAIN: stanza}, spec.model_copy(update={"port": port}))
+    except InterfacesError as error:
+        return [f"{problem.text} would be {problem.why}" for problem in error.problems]
+    if found is None:
+        return [f"ifquery does not find {spec.name} in the new files"]
     mistakes = []
-    if spec.port not in seen.get("bridge_ports", "").split():
-        mistakes.append(f"bridge_ports would be {seen.get('bridge_ports')!r}, without {spec.port}")
+    if found.port != spec.port:
+        mistakes.append(f"bridge_ports would be {seen.get('bridge_ports')!r}, not {spec.port!r}")
     wanted = {
-        "bridge_stp": on_off(spec.stp),
-        "bridge_fd": str(spec.forward_delay),
-        "bridge_maxwait": str(spec.max_wait),
+        "bridge_stp": (found.stp, spec.stp),
+        "bridge_fd": (found.forward_delay, spec.forward_delay),
+        "bridge_maxwait": (found.max_wait, spec.max_wait),
     }
-    for key, value in wanted.items():
-        if seen.get(key, "") not in _spellings(value):
-            mistakes.append(f"{key} would be {seen.get(key)!r}, not {value!r}")
+    for name, (is_now, asked) in wanted.items():
+        if is_now != asked:
+            text = on_off(asked) if isinstance(asked, bool) else str(asked)
+            mistakes.append(f"{name} would be {seen.get(name)!r}, not {text!r}")
     return mistakes
-
-
-def _spellings(value: str) -> set[str]:
-    """Return what brctl(8) takes for the same value."""
-    same = {"on": {"on", "yes"}, "off": {"off", "no"}}
-    return same.get(value, {value, f"{value}.0"})

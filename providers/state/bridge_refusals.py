@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 
-from providers.state.bridge import Plan, interface_names
+from providers.state.bridge import Plan, foreign_members, interface_names, is_elsewhere
 from providers.state.interfaces import BridgeSpec, Change, Tree
+from providers.state.interfaces.lines import logical_lines
 from providers.state.network import Address, HostNetwork, bare_address
 
 NEEDED = {
@@ -53,28 +55,79 @@ def refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
     return found
 
 
-def takeover_refusals(network: HostNetwork, plan: Plan, tree: Tree, change: Change) -> list[Refusal]:
-    """Return every reason against activating `plan`: what the kernel has and no file has would be lost."""
+def loss_refusals(network: HostNetwork, plan: Plan, tree: Tree, change: Change) -> list[Refusal]:
+    """Return every reason against making `plan`: what the kernel has and no file has would be lost."""
     if plan.kind != "activate":
-        return []
+        return _route_refusals(network)
     found = []
-    port = network.port
     written = _addresses_written(tree)
+    devices = dict.fromkeys((network.port, *(name for name in plan.down if name == network.bridge)))
     leases = any(family.split()[1:] in (["dhcp"], ["auto"]) for family in change.moved.families)
-    for address in network.on(port):
+    for address in (address for device in devices for address in network.on(device)):
         kept = address.bare in written if address.lasting else leases or address.bare != network.own_address
         if not kept:
             found.append(_unwritten(network, address))
     names = interface_names(tree)
     found += [
         Refusal(
-            f"{above} stands on {port} in the kernel, and no interfaces(5) file has it",
+            f"{above} stands on {device} in the kernel, and no interfaces(5) file has it",
             f"write a stanza for {above}, or remove it: it would stay without its routes",
         )
-        for above in network.above(port)
-        if above not in names
+        for device in devices
+        for above in network.above(device)
+        if above not in names and not is_elsewhere(network, above)
     ]
     return found
+
+
+def removal_refusals(network: HostNetwork, after: Tree) -> list[Refusal]:
+    """Return every reason against removing the bridge: who else needs it.
+
+    Args:
+        network: the host now.
+        after: the interfaces(5) files as they would be without the bridge.
+    """
+    bridge = network.bridge
+    found = []
+    guests = foreign_members(network)
+    if guests:
+        found.append(
+            Refusal(
+                f"{', '.join(guests)} are on the bridge {bridge} too: they would lose the network",
+                "shut these guests down, or move them to another bridge, then run again",
+            )
+        )
+    found += [
+        Refusal(f"{above} stands on {bridge}: it would be gone with it", f"remove {above}, then run again")
+        for above in network.above(bridge)
+    ]
+    name = re.compile(rf"(?<![\w.-]){re.escape(bridge)}(?![\w-])")
+    found += [
+        Refusal(
+            f"{path}:{line.number}: {line.text!r} needs {bridge}",
+            f"take what names {bridge} out of the interfaces(5) files, then run again",
+        )
+        for path, text in after.items()
+        for line in logical_lines(path, text)
+        if not line.is_comment and name.search(line.text)
+    ]
+    return found
+
+
+def _route_refusals(network: HostNetwork) -> list[Refusal]:
+    """A default route of the same family and metric is in the way of one that is to be set again."""
+    in_files = network.in_files[network.bridge]
+    return [
+        Refusal(
+            f"the files give {network.bridge} the gateway {gateway}, but the kernel has a default route via "
+            f"{route.gateway} over {route.device} with the same metric",
+            "remove one of the two, or give the bridge's stanza a `metric`",
+        )
+        for gateway in network.lost_gateways
+        for route in network.default_routes
+        if (":" in gateway) == (route.family == "inet6")
+        and route.metric == in_files.metrics.get(gateway, 1024 if ":" in gateway else 0)
+    ]
 
 
 def _missing_tools(network: HostNetwork) -> list[Refusal]:

@@ -61,6 +61,8 @@ class FileAddresses:
     addresses: tuple[str, ...] = ()
     """With prefix."""
     gateways: tuple[str, ...] = ()
+    metrics: Mapping[str, int] = field(default_factory=dict)
+    """Gateway -> the metric of its route, where the file names one."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class DefaultRoute:
     gateway: str
     learned: bool
     """From DHCP or a router advertisement: not to be restored by us."""
+    metric: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Pending:
     since: str = ""
     reason: str = ""
     """Why it was rolled back."""
+    unrestored: bool = False
+    """The rollback could not put back every file."""
     log: tuple[str, ...] = ()
 
 
@@ -118,7 +123,6 @@ class HostNetwork:
     answering: frozenset[str] = frozenset()
     """Gateways that answered a ping."""
     libvirt_answers: bool = False
-    pending: Pending | None = None
 
     def members(self, bridge: str) -> tuple[str, ...]:
         """Return the ports of a bridge or bond."""
@@ -131,6 +135,12 @@ class HostNetwork:
     def on(self, device: str) -> tuple[Address, ...]:
         """Return the addresses of one interface that others can reach."""
         return tuple(a for a in self.addresses if a.device == device and a.scope == "global")
+
+    @property
+    def lost_gateways(self) -> tuple[str, ...]:
+        """The gateways that the files give the bridge and the kernel has no default route to."""
+        known = {bare_address(route.gateway) for route in self.default_routes}
+        return tuple(text for text in self.in_files[self.bridge].gateways if bare_address(text) not in known)
 
     @property
     def standing_on(self) -> str | None:
@@ -184,7 +194,6 @@ def parse_network(text: str, bridge: str, port: str) -> HostNetwork:
             own_address=_own_address(facts.values.get("connection", "")),
             answering=frozenset(facts.lines("answering")),
             libvirt_answers=facts.values.get("libvirt") == "yes",
-            pending=parse_status(facts.values["pending"]) if "pending" in facts.values else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(
@@ -195,7 +204,11 @@ def parse_network(text: str, bridge: str, port: str) -> HostNetwork:
 
 
 def parse_status(text: str) -> Pending:
-    """Turn the output of `network-transaction.sh status` into a Pending."""
+    """Turn the output of `network-transaction.sh status` into a Pending.
+
+    Raises:
+        LabError: it is something else.
+    """
     values: dict[str, str] = {}
     log: list[str] = []
     for line in text.splitlines():
@@ -204,15 +217,22 @@ def parse_status(text: str) -> Pending:
             log.append(value)
         else:
             values[key] = value
-    left = int(values.pop("left", "0"))
+    left = values.get("left", "")
+    if not re.fullmatch(r"-?[0-9]+", left):
+        raise LabError(
+            "understand where the change of the host's network stands",
+            text,
+            "look at /var/lib/kvm-lab/network on the host",
+        )
     known = {key: values.get(key, "") for key in ("id", "stack", "verdict", "phase", "since", "reason")}
-    return Pending(**known, left=left, log=tuple(log))
+    return Pending(**known, left=int(left), unrestored="unrestored" in values, log=tuple(log))
 
 
 def parse_ifquery(text: str) -> FileAddresses:
     """Return what `ifquery eth0` says about addresses; of several stanzas, one after the other."""
     stanzas: list[tuple[str, str]] = []
-    gateways = []
+    gateways: list[str] = []
+    metrics: dict[str, int] = {}
     for line in text.splitlines():
         key, _, value = line.partition(": ")
         if key == "address":
@@ -221,7 +241,9 @@ def parse_ifquery(text: str) -> FileAddresses:
             stanzas[-1] = (stanzas[-1][0], value)
         elif key == "gateway":
             gateways.append(value)
-    return FileAddresses(tuple(_with_prefix(*stanza) for stanza in stanzas), tuple(gateways))
+        elif key == "metric" and gateways and value.isdigit():
+            metrics[gateways[-1]] = int(value)
+    return FileAddresses(tuple(_with_prefix(*stanza) for stanza in stanzas), tuple(gateways), metrics)
 
 
 def bare_address(text: str) -> str:
@@ -289,7 +311,7 @@ def _default_routes(family: str, entries: Iterable[Mapping[str, Any]]) -> Iterab
     for entry in entries:
         if entry.get("dst") == "default" and "gateway" in entry:
             learned = entry.get("protocol") in {"ra", "dhcp"}
-            yield DefaultRoute(family, entry["dev"], entry["gateway"], learned)
+            yield DefaultRoute(family, entry["dev"], entry["gateway"], learned, entry.get("metric", 0))
 
 
 def _own_address(connection: str) -> str:

@@ -32,7 +32,8 @@ from providers.transport.handshake import exchange_keys
 
 FILE_TIMEOUT = 120.0
 START_TIMEOUT = 30.0
-LOCK_FOLDER = "/run/lock"
+LOCK_FOLDER = "/run/kvm-lab-locks"
+"""Root's alone: in /run/lock everyone may write. Made when it is missing; gone with the next boot."""
 LOCK_HEARTBEAT = 15.0
 LOCK_IDLE = 180
 _ASKED_LENGTH = 300
@@ -211,7 +212,7 @@ class Session:
         """Hold the host's lock `name` among all clients; freed when the connection dies.
 
         Args:
-            name: file name part of /run/lock/kvm-lab-<name>.lock.
+            name: file name part of /run/kvm-lab-locks/<name>.lock.
             timeout: seconds to wait for another client.
 
         Raises:
@@ -219,7 +220,7 @@ class Session:
             TransportError: the lock was lost meanwhile (the connection was silent for 180 s).
         """
         asked = f"{self.endpoint.host}: hold the lock {name!r}"
-        path = f"{LOCK_FOLDER}/kvm-lab-{name}.lock"
+        path = f"{LOCK_FOLDER}/{name}.lock"
         argv = _script("hold-lock.sh", path, _whoami(), str(int(timeout)), str(LOCK_IDLE))
         channel = self._start(argv, asked, env=None, timeout=None)
         with command.closing(channel):

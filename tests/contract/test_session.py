@@ -40,7 +40,7 @@ def lock_name(server: Server) -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:8]}"
     yield name
     with connect(server.endpoint) as opened:
-        opened.remove(f"/run/lock/kvm-lab-{name}.lock")
+        opened.remove(f"/run/kvm-lab-locks/{name}.lock")
 
 
 def names(folder: Path) -> list[str]:

@@ -139,6 +139,48 @@ def test_a_bridge_that_is_there_is_adopted_and_left_as_found(machine: Machine) -
     reboot(machine)
 
 
+HAND_WRITTEN = f"""\
+auto eth0
+iface eth0 inet manual
+
+auto {BRIDGE}
+iface {BRIDGE} inet static
+    address ADDRESS/24
+    gateway GATEWAY
+    bridge_ports eth0
+"""
+EMPTY_BRIDGE = f"""\
+auto eth0
+iface eth0 inet static
+    address ADDRESS/24
+    gateway GATEWAY
+
+auto {BRIDGE}
+iface {BRIDGE} inet manual
+    bridge_ports none
+"""
+
+
+@pytest.mark.parametrize("text", [HAND_WRITTEN, EMPTY_BRIDGE])
+def test_a_hand_written_bridge_comes_back_byte_for_byte(machine: Machine, text: str) -> None:
+    machine.ssh(["cp", "-a", INTERFACES, "/root/bare"])
+    gateway = machine.ssh(["sed", "-n", r"s/ *gateway //p", INTERFACES]).stdout.strip()
+    written = "auto lo\niface lo inet loopback\n\n" + text.replace("ADDRESS", machine.address)
+    machine.ssh(["sh", "-c", f"cat >{INTERFACES}"], stdin=written.replace("GATEWAY", gateway))
+    reboot(machine)
+    before, port = network_of(machine), machine.ssh(["readlink", "/sys/class/net/eth0/master"], check=False)
+    outs = create(machine)
+    assert outs["adopted"] is True
+    assert stp_and_delay(machine) == "0\n0\n"
+    delete(outs)
+    assert network_of(machine) == before
+    assert machine.ssh(["readlink", "/sys/class/net/eth0/master"], check=False).stdout == port.stdout
+    assert stp_and_delay(machine) == "0\n1500\n"
+    assert nothing_armed(machine)
+    machine.ssh(["mv", "/root/bare", INTERFACES])
+    reboot(machine)
+
+
 def test_two_stacks_share_a_bridge_and_must_agree(machine: Machine) -> None:
     outs = create(machine)
     with pytest.raises(BridgeRefused, match=r"(?s)max_wait: 0 for stack kvm-lab/one, 7 asked here"):

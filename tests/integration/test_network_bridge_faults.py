@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from providers import network_bridge
 from providers.host_network import FOLDER, NetworkChangeError
 from testbed import Machine, Spec, Testbed
 from tests.integration.bridges import (
@@ -88,12 +91,53 @@ def test_next_run_waits_for_the_end_of_an_interrupted_one(machine: Machine) -> N
     delete(outs)
 
 
-def test_another_stack_meets_a_pending_change(machine: Machine) -> None:
+def test_another_stack_waits_for_the_end_of_an_interrupted_change(machine: Machine) -> None:
     with hanging_client(machine):
         wait_for_phase(machine, "applied")
-        with pytest.raises(NetworkChangeError, match=r"a change by stack kvm-lab/one, begun \d{4}-"):
-            create(machine, stack="kvm-lab/two")
-    wait_until_undone(machine, TIMEOUT + 15)
+    outs = create(machine, stack="kvm-lab/two")
+    assert not differs(machine, refresh(outs), stack="kvm-lab/two")
+    delete(outs)
+
+
+def test_two_stacks_at_once_take_their_turns(machine: Machine) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(create, machine)
+        two = pool.submit(create, machine, stack="kvm-lab/two")
+        first, second = one.result(), two.result()
+    after = network_of(machine)
+    delete(first)
+    assert network_of(machine) == after
+    delete(second)
+
+
+def test_killed_after_it_was_confirmed_leaves_nothing_at_the_next_destroy(machine: Machine) -> None:
+    outs = create(machine)
+    client = """
+import json, sys, os
+from providers import network_bridge
+network_bridge._clean_up = lambda inputs: os.kill(os.getpid(), 9)
+network_bridge.NetworkBridgeProvider().delete("x", json.load(sys.stdin))
+"""
+    assert run_client(machine, client) == -9
+    assert machine.ssh(["test", "-e", f"{FOLDER}/last"], check=False).returncode == 0
+    delete(outs)
+    assert machine.ssh(["test", "-e", "/var/lib/kvm-lab"], check=False).returncode == 1
+
+
+def test_what_another_stack_claims_meanwhile_stays(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_up = network_bridge._clean_up
+    second: dict[str, Any] = {}
+
+    def between(inputs: network_bridge.NetworkBridgeInputs) -> None:
+        monkeypatch.undo()
+        second.update(create(machine, stack="kvm-lab/two"))
+        clean_up(inputs)
+
+    outs = create(machine)
+    monkeypatch.setattr(network_bridge, "_clean_up", between)
+    delete(outs)
+    assert not differs(machine, refresh(second), stack="kvm-lab/two")
+    delete(second)
 
 
 def test_power_cut_before_it_is_confirmed(machine: Machine) -> None:

@@ -19,7 +19,7 @@ NEW = "auto eth0\niface eth0 inet manual\n\nauto br0\niface br0 inet static\n   
 BASE = "/var/lib/kvm-lab/network"
 STEP = f"sh {BASE}/transaction/transaction.sh"
 STUBS = {
-    "systemctl": 'case "$*" in *is-enabled*) echo enabled ;; esac',
+    "systemctl": 'case "$*" in *is-enabled*) echo enabled ;; *is-active*.service) exit 1 ;; esac',
     "systemd-run": ":",
     "ifquery": '[ "$1" != --state ]',
     "ifdown": ":",
@@ -54,7 +54,7 @@ class Host:
         files = {
             "transaction.sh": SCRIPT.read_text(),
             "settings": SETTINGS,
-            "manifest": "0 yes /etc/network/interfaces\n",
+            "manifest": "0 /etc/network/interfaces\n",
             "old/0": OLD,
             "new/0": NEW,
             "live": "",
@@ -152,12 +152,18 @@ def test_everything_is_on_disk_and_armed_before_the_network_changes(host: Host) 
 
 
 def test_the_verdict_is_on_disk_before_anything_is_disarmed(host: Host) -> None:
-    done = host.run(STAGE, ARM, APPLY, CONFIRM)
+    host.run(STAGE, ARM, APPLY)
+    host.trace.unlink()
+    done = host.run(CONFIRM)
     assert done.returncode == 0, done.stderr
     ordered(
         host,
         verdict=r"rename.*/pending\".*/confirmed\"",
-        on_disk=r"rename.*br0.json.new\".*br0.json\"|execve\(.*systemctl.*stop",
+        verdict_on_disk=r"fsync\(\d+</var/lib/kvm-lab/network/transaction>\)\s+= 0",
+        record=r"fsync\(\d+</var/lib/kvm-lab/bridge/br0.json.new>\)\s+= 0",
+        record_placed=r"rename.*br0.json.new\".*br0.json\"",
+        record_on_disk=r"fsync\(\d+</var/lib/kvm-lab/bridge>\)\s+= 0",
+        timer=r"execve\(.*systemctl.*stop",
         unit=r"unlink.*kvm-lab-network-restore.service",
         archived=r"rename.*network/transaction\".*network/last\"",
     )
@@ -221,3 +227,61 @@ def test_a_timer_of_an_earlier_change_leaves_this_one_alone(host: Host) -> None:
     done = host.run(f"{STEP} rollback another late")
     assert done.returncode == 1
     assert host.interfaces.read_text() == NEW
+
+
+def test_a_file_that_cannot_be_put_back_leaves_the_host_armed(host: Host) -> None:
+    host.run(STAGE, ARM, APPLY)
+    transaction = host.folder / "state/network/transaction"
+    (host.folder / "network/.kvm-lab-interfaces.old").unlink()
+    kept = (transaction / "kept/0").rename(host.folder / "elsewhere")
+    host.run(f"{STEP} rollback one late")
+    assert (transaction / "rolling-back").exists()
+    assert list((host.folder / "systemd").rglob("kvm-lab-*"))
+    status = subprocess.run(
+        ["sh", transaction / "transaction.sh", "status"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "unrestored=yes\n" in status
+    assert "could not restore /etc/network/interfaces" in status
+
+    kept.rename(transaction / "kept/0")
+    done = host.run(f"{STEP} boot-restore")
+    assert done.returncode == 0, done.stderr
+    assert host.interfaces.read_text() == OLD
+    assert (host.folder / "state/network/last/rolled-back").exists()
+    assert not list((host.folder / "systemd").rglob("kvm-lab-*"))
+
+
+def test_a_folder_that_a_power_cut_left_half_removed_is_in_nobodys_way(host: Host) -> None:
+    half = host.folder / "state/network/transaction"
+    half.mkdir()
+    (half / "transaction.sh").write_text(SCRIPT.read_text())
+    done = host.run(STAGE, ARM)
+    assert done.returncode == 0, done.stderr
+    assert (half / "settings").exists()
+    assert not list(half.parent.glob("junk-*"))
+
+
+def test_a_step_goes_on_when_its_reader_is_gone(host: Host) -> None:
+    host.stub("systemd-run", "exit 1")
+    done = host.run(STAGE, f"sh -c '{ARM} 2>&1 | true; sleep 1'")
+    assert done.returncode == 0
+    assert not list((host.folder / "systemd").rglob("kvm-lab-*"))
+
+
+def test_what_was_taken_down_is_in_its_own_bridge_again(host: Host) -> None:
+    incoming = host.folder / "state/network/incoming-one"
+    (incoming / "settings").write_text(SETTINGS.replace("down=eth0", "down='eth0.20 eth0'"))
+    host.stub("ifdown", 'case "$*" in *eth0.20*) ip link delete eth0.20 ;; esac')
+    host.stub(
+        "ifup",
+        """case "$*" in
+        *br0*)
+            ip link set dev eth0 master br0
+            ip link add eth0.20 type veth peer name far
+            ;;
+        esac""",
+    )
+    prepare = "sh -c 'ip link add br1 type bridge; ip link add eth0.20 master br1 type veth peer name near'"
+    look = "sh -c 'readlink /sys/class/net/eth0.20/master'"
+    done = host.run(prepare, STAGE, ARM, APPLY, look)
+    assert done.stdout.endswith("/br1\n"), done.stderr

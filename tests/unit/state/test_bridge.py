@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 
 from providers.errors import LabError
+from providers.network_bridge import NetworkBridgeProvider
 from providers.state import interfaces
-from providers.state.bridge import Plan, plan, plan_give_back
-from providers.state.bridge_proof import goal_of, goal_of_give_back, staged_mistakes, unproven
-from providers.state.bridge_refusals import NEEDED, refusals, takeover_refusals
+from providers.state.bridge import Plan, plan, plan_give_back, plan_release
+from providers.state.bridge_proof import (
+    goal_of,
+    goal_of_give_back,
+    goal_of_release,
+    staged_mistakes,
+    unproven,
+)
+from providers.state.bridge_refusals import NEEDED, loss_refusals, refusals, removal_refusals
 from providers.state.interfaces import MAIN, BridgeSpec, Change
 from providers.state.network import HostNetwork, parse_ifquery, parse_network, parse_status
 
@@ -126,7 +133,7 @@ def test_a_lost_address_comes_back_live() -> None:
     made, _ = planned(network, TAKEN)
     assert made.live == (
         "ip address replace 192.0.2.10/24 dev br0",
-        "ip route replace default via 192.0.2.1 dev br0 onlink",
+        "ip -4 route add default via 192.0.2.1 dev br0 onlink",
     )
 
 
@@ -227,7 +234,7 @@ def test_what_does_not_manage_the_port_is_no_reason() -> None:
 )
 def test_takeover_refuses_to_lose_what_only_the_kernel_has(network: HostNetwork, words: str) -> None:
     made, change = planned(network, TREE)
-    (refusal,) = takeover_refusals(network, made, TREE, change)
+    (refusal,) = loss_refusals(network, made, TREE, change)
     assert words in refusal.seen
 
 
@@ -298,7 +305,7 @@ new netmask: 255.255.255.0
     ("old", "new", "mistake"),
     [
         ("new bridge_fd: 0", "new bridge_fd: 15", "bridge_fd would be '15', not '0'"),
-        ("new bridge_ports: eth0", "new bridge_ports: eth1", "bridge_ports would be 'eth1', without eth0"),
+        ("new bridge_ports: eth0", "new bridge_ports: eth1", "bridge_ports would be 'eth1', not 'eth0'"),
         ("new address: 192.0.2.10", "new address: 192.0.2.11", "ifquery finds no address 192.0.2.10 for br0"),
         ("new interface: lo", "new interface: lo\nnew mtu: 9000", "lo would change, which has nothing to do"),
     ],
@@ -308,6 +315,154 @@ def test_staged_files_are_compared_with_what_is_wanted(old: str, new: str, mista
     goal = goal_of(before, SPEC, planned(before, TREE)[1])
     assert staged_mistakes(STAGED, before, goal) == []
     assert mistake in "\n".join(staged_mistakes(STAGED.replace(old, new), before, goal))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("bridge-stp: off", "bridge_stp: OFF"),
+        ("bridge-stp: off", "bridge_stp: 0"),
+        ("new bridge-stp: off\n", ""),
+        ("bridge_fd: 0", "bridge_fd: 0.00"),
+    ],
+)
+def test_staged_values_are_compared_by_what_they_mean(old: str, new: str) -> None:
+    before = host()
+    goal = goal_of(before, SPEC, planned(before, TREE)[1])
+    assert old in STAGED
+    assert staged_mistakes(STAGED.replace(old, new), before, goal) == []
+
+
+HAND_WRITTEN = """\
+auto eth0
+iface eth0 inet manual
+
+auto br0
+iface br0 inet static
+    address 192.0.2.10/24
+    gateway 192.0.2.1
+    bridge_ports eth0
+"""
+EMPTY_BRIDGE = BARE + "\nauto br0\niface br0 inet manual\n    bridge_ports none\n"
+
+
+def released(text: str, network: HostNetwork) -> tuple[Plan, Mapping[str, str], BridgeSpec]:
+    """Return the plan that gives an adopted bridge back, the files then, and the bridge in them."""
+    spec = BridgeSpec(name="br0", port="eth0")
+    taken = interfaces.take_over({MAIN: text}, spec)
+    tree = {MAIN: taken.files[MAIN]}
+    change = interfaces.give_back(tree, taken.original)
+    after = {**tree, **change.files}
+    left = interfaces.seen(after, spec)
+    assert left is not None
+    return (
+        plan_release(network, left, tree, change, interfaces.seen(tree, left)),
+        after,
+        left,
+    )
+
+
+def test_an_adopted_bridge_gets_back_the_defaults_of_options_it_did_not_have() -> None:
+    network = replace(bridged(), in_files={"br0": parse_ifquery(IFQUERY), "eth0": parse_ifquery("")})
+    made, after, left = released(HAND_WRITTEN, network)
+    assert after[MAIN] == HAND_WRITTEN
+    assert made.kind == "live"
+    assert "ip link set dev br0 type bridge forward_delay 1500" in made.live
+    staged = STAGED.replace("new bridge-stp: off\nnew bridge_fd: 0\nnew bridge_maxwait: 0\n", "")
+    assert staged != STAGED
+    assert staged_mistakes(staged, network, goal_of(network, left, Change({}))) == []
+
+
+def test_an_adopted_bridge_without_ports_loses_ours_and_the_addresses() -> None:
+    network = bridged(guests=("vnet0",))
+    spec = BridgeSpec(name="br0", port="eth0")
+    taken = interfaces.take_over({MAIN: EMPTY_BRIDGE}, spec)
+    tree = {MAIN: taken.files[MAIN]}
+    made, after, left = released(EMPTY_BRIDGE, network)
+    assert after[MAIN] == EMPTY_BRIDGE
+    assert (made.kind, made.down, made.leaving) == ("activate", ("br0", "eth0"), "eth0")
+    assert set(made.up) == {"eth0", "br0"}
+    goal = goal_of_release(network, left, tree, interfaces.give_back(tree, taken.original))
+    assert goal.addresses["eth0"] == {"192.0.2.10"}
+    assert goal.device == "eth0"
+    assert "eth0 is still a port of br0" in unproven(network, network, goal)
+    guest = link("vnet0", master="br0", linkinfo={"info_kind": "tun"})
+    undone = host(links=[link("eth0"), bridge_link(delay=1500), guest])
+    assert unproven(network, undone, goal) == []
+
+
+VLAN_IN_BR1 = [
+    link("eth0"),
+    link("eth0.20", link="eth0", master="br1", linkinfo={"info_kind": "vlan"}),
+    link("br1", linkinfo={"info_kind": "bridge", "info_data": {"forward_delay": 0, "stp_state": 0}}),
+]
+
+
+def test_a_vlan_in_another_bridge_stays_there() -> None:
+    tree = {MAIN: BARE + "\nauto eth0.20\niface eth0.20 inet manual\n"}
+    network = host(links=VLAN_IN_BR1, extra={"configured": "lo=lo\neth0=eth0\neth0.20=eth0.20\n"})
+    made, change = planned(network, tree)
+    assert made.down == ("eth0",)
+    assert "eth0.20" not in made.up
+    assert loss_refusals(network, made, tree, change) == []
+    assert loss_refusals(network, made, TREE, change) == []
+
+
+def test_proof_misses_a_vlan_that_left_its_bridge() -> None:
+    before = host(links=VLAN_IN_BR1)
+    outside = link("eth0.20", link="eth0", linkinfo={"info_kind": "vlan"})
+    links = [link("eth0", master="br0"), bridge_link(), VLAN_IN_BR1[2]]
+    goal = goal_of(before, SPEC, planned(before, TREE)[1])
+    assert unproven(before, host(links=[*links, outside], holder="br0"), goal) == [
+        "eth0.20 is no longer on br1"
+    ]
+    assert unproven(before, host(links=links, holder="br0"), goal) == ["eth0.20 is gone"]
+
+
+def test_the_default_route_of_another_card_is_refused_not_replaced() -> None:
+    (route,) = bridged().default_routes
+    other = replace(route, device="eth1", gateway="198.51.100.1")
+    in_files = {"br0": parse_ifquery(IFQUERY), "eth0": parse_ifquery("")}
+    network = replace(bridged(), in_files=in_files, default_routes=(other,))
+    made, change = planned(network, TAKEN)
+    (refusal,) = loss_refusals(network, made, TAKEN, change)
+    assert "a default route via 198.51.100.1 over eth1 with the same metric" in refusal.seen
+    behind = replace(network, default_routes=(replace(other, metric=100),))
+    made, change = planned(behind, TAKEN)
+    assert loss_refusals(behind, made, TAKEN, change) == []
+    assert made.undo == ("ip -4 route delete default via 192.0.2.1 dev br0",)
+
+
+def test_proof_misses_the_default_route_of_another_card() -> None:
+    (route,) = bridged().default_routes
+    before = host()
+    other = replace(route, device="eth1", gateway="198.51.100.1")
+    both = replace(before, default_routes=(*before.default_routes, other))
+    assert unproven(both, bridged(), goal_of(before, SPEC, planned(before, TREE)[1])) == [
+        "the default route via 198.51.100.1 over eth1 is lost"
+    ]
+
+
+def test_a_bridge_that_others_need_is_not_removed() -> None:
+    text = (
+        TAKEN[MAIN]
+        + "\niface tun0 inet manual\n    # br0 is near\n    up ip route add 198.51.100.0/24 dev br0\n"
+    )
+    after = interfaces.give_back({MAIN: text}, interfaces.take_over(TREE, SPEC).original).files
+    vlan = link("br0.5", link="br0", linkinfo={"info_kind": "vlan"})
+    network = host(links=[link("eth0", master="br0"), bridge_link(), vlan], holder="br0")
+    seen = [refusal.seen for refusal in removal_refusals(network, after)]
+    assert seen[0] == "br0.5 stands on br0: it would be gone with it"
+    assert len(seen) == 2
+    assert seen[1].endswith("'up ip route add 198.51.100.0/24 dev br0' needs br0")
+
+
+def test_addresses_of_the_bridge_that_no_file_has_are_not_lost() -> None:
+    change = interfaces.give_back(TAKEN, interfaces.take_over(TREE, SPEC).original)
+    (address,) = bridged().addresses
+    network = replace(bridged(), addresses=(address, replace(address, text="192.0.2.77/24")))
+    (refusal,) = loss_refusals(network, plan_give_back(network, TAKEN, change), TAKEN, change)
+    assert "br0 has the address 192.0.2.77/24 in the kernel" in refusal.seen
 
 
 def test_ifquery_of_several_stanzas() -> None:
@@ -321,8 +476,29 @@ def test_facts_that_were_cut_are_no_facts() -> None:
         parse_network("tools  \n", "br0", "eth0")
 
 
+def test_a_status_that_was_cut_is_none() -> None:
+    with pytest.raises(LabError, match="where the change"):
+        parse_status("id=1\nleft=\n")
+
+
 def test_status() -> None:
     status = parse_status(
         "id=1\nstack=a/b\nverdict=pending\nphase=up\nleft=-3\nsince=x\nreason=\nlog=one\nlog=two\n"
     )
     assert (status.stack, status.verdict, status.left, status.log) == ("a/b", "pending", -3, ("one", "two"))
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted", "replaces"),
+    [
+        ("files: eth0, kernel: none", "eth0", []),
+        ("files: eth0, kernel: none", "eth1", ["port"]),
+        ("eth0", "eth1", ["port"]),
+    ],
+)
+def test_the_port_is_compared_with_the_one_claimed(seen: str, wanted: str, replaces: list[str]) -> None:
+    inputs = {"stack": "kvm-lab/one", "name": "br0", "endpoint": {"host": "h"}}
+    olds = {**inputs, "port": seen, "claimed_port": "eth0"}
+    result = NetworkBridgeProvider().diff("x", olds, {**inputs, "port": wanted})
+    assert result.changes
+    assert result.replaces == replaces
