@@ -26,10 +26,13 @@ KEY = "apt"
 LOCK_TIMEOUT = 900.0
 LOCK_POLL = 2.0
 LOCK_REMIND = 15.0
+CANNOT_FETCH = "Failed to fetch"
 UPDATE_TIMEOUT = 600.0
 INSTALL_TIMEOUT = 3600.0
+MARK_TIMEOUT = 120.0
 LISTS_AGE_MINUTES = 24 * 60
 LISTS = "/var/lib/apt/lists"
+KEEP_FILE = "/etc/apt/apt.conf.d/52kvm-lab"
 _SCRIPTS = Path(__file__).with_name("scripts")
 _NONINTERACTIVE = {
     "DEBIAN_FRONTEND": "noninteractive",
@@ -78,7 +81,11 @@ class _Host:
 
 
 class AptPackagesProvider(HostProvider[AptPackagesInputs]):
-    """Installs packages without recommended ones, and removes what it brought when nobody needs it."""
+    """Installs packages without recommended ones, and removes what it brought when nobody needs it.
+
+    apt takes what is asked for as marked manual. It is marked automatic at once, and kept from autoremove by
+    a file of ours: thus a later `apt install` or `apt-mark manual` of it by others shows, and it stays.
+    """
 
     inputs_model: ClassVar[type[HostInputs]] = AptPackagesInputs
 
@@ -117,7 +124,7 @@ class AptPackagesProvider(HostProvider[AptPackagesInputs]):
             record = records.load(host.session, KIND, KEY)
             if record is None or inputs.stack not in record.claims:
                 return
-            record = _settled(record, _status(host.session))
+            record = _settle(host, record)
             left = record.released(inputs.stack)
             after = _remove_unneeded(host, left or record.model_copy(update={"claims": {}}))
             if left is None:
@@ -155,7 +162,29 @@ class AptPackages(HostResource, module="kvm", name="AptPackages"):
 
 def _load(host: _Host) -> Record:
     record = records.load(host.session, KIND, KEY) or Record(kind=KIND, key=KEY)
-    return _settled(record, _status(host.session))
+    return _settle(host, record)
+
+
+def _settle(host: _Host, record: Record) -> Record:
+    """Finish what an interrupted transaction of ours has left: whose the packages are, and their marks."""
+    packages = _status(host.session)
+    asked = [name for name in _names(record.facts.get("asked", [])) if name in packages]
+    if asked:
+        _await_locks(host)
+        _run(host, ["apt-mark", "auto", *asked], MARK_TIMEOUT)
+    return _settled(record, packages).with_facts(asked=[])
+
+
+def _keep(host: _Host, record: Record) -> None:
+    """Have `apt autoremove` leave what stacks claim."""
+    claimed = {name for asked in record.claims.values() for name in _names(asked)}
+    wanted = apt.keep_file(claimed).encode() if claimed else None
+    if host.session.read(KEEP_FILE) == wanted:
+        return
+    if wanted is None:
+        host.session.remove(KEEP_FILE)
+    else:
+        host.session.write(KEEP_FILE, wanted)
 
 
 def _settled(record: Record, packages: Mapping[str, apt.Package]) -> Record:
@@ -176,6 +205,7 @@ def _ensure(host: _Host, record: Record) -> dict[str, Any]:
         record = _install(host, record, missing)
         packages = _status(host.session)
     records.save(host.session, record)
+    _keep(host, record)
     return _outputs(record, packages, wanted)
 
 
@@ -226,29 +256,47 @@ def _configured(host: _Host) -> dict[str, apt.Package]:
 
 def _install(host: _Host, record: Record, missing: list[str]) -> Record:
     """Install the missing packages and return the record with what came along."""
-    _refresh_lists(host, missing)
+    refreshed = _refresh_lists(host, missing)
+    try:
+        return _transact(host, record, missing)
+    except CommandFailed as error:
+        # the archive has replaced a version that the lists still name
+        if refreshed or CANNOT_FETCH not in error.seen:
+            raise
+    _update(host)
+    return _transact(host, _settle(host, record), missing)
+
+
+def _transact(host: _Host, record: Record, missing: list[str]) -> Record:
     planned = _simulated(host, [*_INSTALL, *missing])
     _refuse_side_effects(host, missing, planned)
     # saved before, so that a kill between here and the end does not lose which ones are ours
     asked = {*_names(record.facts.get("asked", [])), *(name for name in missing if name in planned.new)}
     record = record.with_facts(pending=_json(planned.new), asked=_json(asked))
     records.save(host.session, record)
+    _keep(host, record)
     _await_locks(host)
     host.tell(f"missing: {', '.join(missing)}")
     with host.phase(f"install {len(planned.new)} packages"):
         _run(host, [*_INSTALL, *missing], INSTALL_TIMEOUT)
-    return _settled(record, _status(host.session))
+    return _settle(host, record)
 
 
-def _refresh_lists(host: _Host, missing: list[str]) -> None:
-    """Bring the package lists up to date if they are old or lack a name; refuse unknown names."""
+def _refresh_lists(host: _Host, missing: list[str]) -> bool:
+    """Bring the package lists up to date if they are old or lack a name; refuse unknown names.
+
+    Returns:
+        Whether they were fetched.
+    """
     fresh = host.session.run(["find", LISTS, "-maxdepth", "0", "-mmin", f"-{LISTS_AGE_MINUTES}"]).stdout
     known = _known_names(host.session)
-    if not fresh or not known.issuperset(missing):
-        complaints = _update(host)
-        known = _known_names(host.session)
-        unknown = [name for name in missing if name not in known]
-        _refuse_unknown(host, unknown, known, complaints)
+    if fresh and known.issuperset(missing):
+        return False
+    complaints = _update(host)
+    known = _known_names(host.session)
+    unknown = [name for name in missing if name not in known]
+    _refuse_unknown(host, unknown, known, complaints)
+    return True
 
 
 def _refuse_unknown(host: _Host, unknown: list[str], known: Collection[str], complaints: list[str]) -> None:
@@ -321,7 +369,6 @@ def _remove_unneeded(host: _Host, record: Record) -> Record:
     plan = apt.plan_removal(
         packages,
         brought=_names(record.facts.get("brought", [])),
-        asked=_names(record.facts.get("asked", [])),
         claimed=claimed,
         manual={name.removesuffix(f":{native}") for name in manual},
     )
@@ -331,11 +378,9 @@ def _remove_unneeded(host: _Host, record: Record) -> Record:
     if plan.remove:
         _refuse_loss_of_domains(host, plan.remove)
         _remove(host, plan.remove)
+    _keep(host, record)
     gone = set(plan.remove)
-    return record.with_facts(
-        brought=_json({*_names(record.facts.get("brought", []))} - gone),
-        asked=_json({*_names(record.facts.get("asked", []))} - gone),
-    )
+    return record.with_facts(brought=_json({*_names(record.facts.get("brought", []))} - gone))
 
 
 def _remove(host: _Host, names: tuple[str, ...]) -> None:

@@ -117,6 +117,15 @@ def parse_simulation(text: str, native: str) -> Transaction:
     return Transaction(tuple(found["new"]), tuple(found["changed"]), tuple(found["removed"]))
 
 
+def keep_file(names: Iterable[str]) -> str:
+    """Return an apt.conf(5) file by which `apt autoremove` leaves these packages, automatic as they are."""
+    patterns = (re.sub(r"([.+])", r"\\\1", name) for name in sorted(set(names)))
+    lines = "".join(f'  "^{pattern}$";\n' for pattern in patterns)
+    return (
+        f"// written by kvm-lab: packages that a Pulumi stack asks for\nAPT::NeverAutoRemove {{\n{lines}}};\n"
+    )
+
+
 def near_names(name: str, known: Collection[str], count: int = 3) -> list[str]:
     """Return up to `count` of the known names that look most like `name`."""
     # comparing with all of Debian's 60000 names takes seconds; a near name is about as long
@@ -136,30 +145,28 @@ def plan_removal(
     packages: Mapping[str, Package],
     *,
     brought: Iterable[str],
-    asked: Iterable[str],
     claimed: Iterable[str],
     manual: Collection[str],
 ) -> Removal:
     """Choose among the packages we brought those that nothing needs any more.
 
-    A package stays when a stack still claims it, when a package that stays depends on it, or when
-    somebody marked it manual (`apt install` of it does). A recommendation is not a need: apt would
-    let it go too, and what is recommended was absent before.
+    A package stays when a stack still claims it, when a package that stays depends on it, or when somebody
+    marked it manual (`apt install` does; what we ask for is marked automatic at once). A recommendation is
+    not a need: apt would let it go too, and what is recommended was absent before.
 
     Args:
         packages: what is on the host.
         brought: names that our own transactions installed newly.
-        asked: names that we asked apt for: apt marked those manual for us.
         claimed: names that stacks ask for from now on.
         manual: names that apt has marked manual.
     """
-    asked, claimed = set(asked), set(claimed)
+    claimed = set(claimed)
     going = {name for name in brought if name in packages}
     kept: dict[str, str] = {}
     for name in sorted(going):
         if name in claimed:
             kept[name] = "another stack or the list asks for it"
-        elif name in manual and name not in asked:
+        elif name in manual:
             kept[name] = "marked manual by somebody"
     going -= kept.keys()
     while needed := _needed(packages, going):

@@ -108,6 +108,35 @@ def test_what_was_there_before_stays(machine: Machine, provider: AptPackagesProv
     machine.ssh(["apt-get", "-qqy", "remove", "tree"])
 
 
+def test_what_the_admin_asks_for_later_stays(machine: Machine, provider: AptPackagesProvider) -> None:
+    before = installed(machine)
+    outs = create(provider, machine, *SMALL)
+    machine.ssh(["apt-get", "-qqy", "autoremove"])
+    assert installed(machine) - before == set(SMALL)
+    machine.ssh(["apt-get", "-qqy", "install", "tree"])
+    provider.delete("", outs)
+    assert installed(machine) - before == {"tree"}
+    assert machine.ssh(["test", "-e", apt_packages.KEEP_FILE], check=False).returncode == 1
+    machine.ssh(["apt-get", "-qqy", "remove", "tree"])
+
+
+def test_lists_that_name_a_version_which_the_archive_has_replaced(
+    machine: Machine, provider: AptPackagesProvider
+) -> None:
+    machine.ssh(["apt-get", "-qq", "update"])
+    # as if from an older state of the archive: apt fetches an index whose digest in InRelease has changed
+    stale = r"""
+        cd /var/lib/apt/lists && apt-get clean
+        sed -i -E '/^Filename: .*\/tree_/ s/tree_[^_]*_/tree_0superseded_/' *Packages
+        sed -i -E '/main\/binary-amd64\/Packages/ s/[0-9a-f]{8}/00000000/' *_bookworm_InRelease
+        touch -d 2020-01-01 *InRelease
+    """
+    machine.ssh(["sh", "-c", stale])
+    outs = create(provider, machine, "tree")
+    assert "tree" in installed(machine)
+    provider.delete("", outs)
+
+
 @pytest.mark.parametrize("first", ["lab/a", "lab/b"])
 def test_two_stacks_in_both_orders(machine: Machine, provider: AptPackagesProvider, first: str) -> None:
     before = installed(machine)

@@ -93,40 +93,38 @@ class TestRemoval:
         packages: dict[str, Package],
         brought: str,
         *,
-        asked: str = "",
         claimed: str = "",
         manual: str = "",
     ) -> Removal:
         return plan_removal(
             packages,
             brought=brought.split(),
-            asked=asked.split(),
             claimed=claimed.split(),
             manual=set(manual.split()),
         )
 
     def test_all_we_brought_and_nothing_else(self) -> None:
         packages = host(package("libc6"), package("qemu", "libaio1", "libc6"), package("libaio1", "libc6"))
-        plan = self.plan(packages, "qemu libaio1", asked="qemu", manual="qemu")
+        plan = self.plan(packages, "qemu libaio1")
         assert plan == Removal(("libaio1", "qemu"), {})
 
     def test_what_another_stack_claims_stays_with_all_it_needs(self) -> None:
         packages = host(
             package("qemu", "libaio1"), package("libaio1", "libz"), package("libz"), package("tree")
         )
-        plan = self.plan(packages, "qemu libaio1 libz tree", asked="qemu tree", claimed="qemu")
+        plan = self.plan(packages, "qemu libaio1 libz tree", claimed="qemu")
         assert plan.remove == ("tree",)
         assert set(plan.kept) == {"qemu", "libaio1", "libz"}
 
     def test_what_the_admin_s_own_package_needs_stays(self) -> None:
         packages = host(package("qemu", "libaio1"), package("libaio1"), package("fio", "libaio1"))
-        plan = self.plan(packages, "qemu libaio1", asked="qemu", manual="fio qemu")
+        plan = self.plan(packages, "qemu libaio1", manual="fio")
         assert plan.remove == ("qemu",)
         assert plan.kept == {"libaio1": "fio depends on it"}
 
     def test_what_somebody_marked_manual_stays(self) -> None:
         packages = host(package("qemu", "libaio1"), package("libaio1"))
-        plan = self.plan(packages, "qemu libaio1", asked="qemu", manual="qemu libaio1")
+        plan = self.plan(packages, "qemu libaio1", manual="libaio1")
         assert plan.remove == ("qemu",)
         assert "manual" in plan.kept["libaio1"]
 
@@ -156,3 +154,14 @@ class TestRemoval:
     def test_need_of_a_foreign_architecture_counts_for_the_name(self) -> None:
         packages = {**host(package("libaio1")), "wine:i386": package("wine:i386", "libaio1")}
         assert set(self.plan(packages, "libaio1").kept) == {"libaio1"}
+
+
+def test_the_file_that_keeps_packages_from_autoremove() -> None:
+    text = apt.keep_file(["libstdc++6", "bridge-utils", "python3.11"])
+    assert text.splitlines()[1:] == [
+        "APT::NeverAutoRemove {",
+        '  "^bridge-utils$";',
+        '  "^libstdc\\+\\+6$";',
+        '  "^python3\\.11$";',
+        "};",
+    ]
