@@ -34,9 +34,10 @@ class Guest(pulumi.ComponentResource):
     """A guest with a disk of its own, that boots with its address, user and SSH keys.
 
     What an edit does: keys, user, gateway and name servers reach the guest at its next boot (a new seed in
-    its CD drive); a larger disk takes effect at once; cores, memory, address and bridge need another domain,
-    so the guest is shut down and booted again with its disk as it was. Only a raised generation gives it a
-    new disk, and only a new disk is made from a rebuilt image.
+    its CD drive; a former user then has no login keys and no sudo any more, its files stay); a larger disk
+    takes effect at once; cores, memory, address and bridge need another domain, so the guest is shut down
+    and booted again with its disk as it was. Only a raised generation gives it a new disk, and only a new
+    disk is made from a rebuilt image.
 
     Args:
         name: the resource's name, the guest's: unique in the stack, so a guest keeps its identity when it

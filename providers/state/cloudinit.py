@@ -15,6 +15,21 @@ import yaml
 GUEST_NIC = "eth0"
 DEFAULT_ROUTES = {4: "0.0.0.0/0", 6: "::/0"}  # every netplan knows these, not every one knows "default"
 
+# cloud-init knows nothing of the seed before: the accounts that seeds gave rights to are listed in the guest.
+# $1 has them now; any other loses its login keys and sudo. Its password is locked, its files stay.
+_ONLY_USER = """\
+set -u
+list=/etc/kvm-lab-users
+touch "$list"
+while read -r name; do
+    [ "$name" != "$1" ] || continue
+    home=$(getent passwd "$name" | cut -d: -f6)
+    [ -z "$home" ] || rm -f -- "$home/.ssh/authorized_keys"
+    sed -i "/^$name /d" /etc/sudoers.d/90-cloud-init-users
+done <"$list"
+grep -qxF -e "$1" "$list" || echo "$1" >>"$list"
+"""
+
 
 @dataclass(frozen=True)
 class GuestNetwork:
@@ -103,6 +118,7 @@ def _user_data(identity: GuestIdentity) -> dict[str, object]:
         "ssh_pwauth": False,
         "ssh_deletekeys": True,
         "write_files": [_authorized_keys(identity)],
+        "runcmd": [["sh", "-c", _ONLY_USER, "only-user", identity.user]],
         "ssh_keys": {
             "ed25519_private": identity.host_private_key,
             "ed25519_public": identity.host_public_key,
