@@ -14,6 +14,8 @@ from providers.state.image import Format, ImageInfo
 
 Make = Callable[..., ImageInfo]
 DIGEST = "0123456789abcdef" * 4
+CRYPT_METHOD = 32
+"""Where a qcow2 header says how its clusters are encrypted."""
 
 
 @pytest.fixture
@@ -65,10 +67,13 @@ def test_an_external_data_file(make: Make) -> None:
     assert "elsewhere.raw" in fault
 
 
-def test_an_encrypted_image(make: Make) -> None:
-    options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
-    info = make("disk", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o", options, "disk", "1M")
-    assert image.faults(info, "qcow2") == ["it is encrypted"]
+def test_an_encrypted_image(make: Make, tmp_path: Path) -> None:
+    """Marked as AES in its header (docs/interop/qcow2): qemu-img cannot make one on a busy machine."""
+    make("disk", "-f", "qcow2", "disk", "1M")
+    with (tmp_path / "disk").open("r+b") as header:
+        header.seek(CRYPT_METHOD)
+        header.write((1).to_bytes(4, "big"))
+    assert image.faults(read(tmp_path / "disk"), "qcow2") == ["it is encrypted"]
 
 
 def test_all_faults_are_told_at_once() -> None:
