@@ -18,7 +18,7 @@ testbed-setup:
 	@scripts/setup toolchain/debian-packages.txt testbed/debian-packages.txt
 
 up: testbed-setup ## the stack file's machines become hypervisors with guests, on the testbed
-	@$(PYTHON) -m lab up --stack $(STACK)
+	@$(PYTHON) -m lab up --stack $(STACK) $(if $(REFRESH),--refresh)
 
 preview: testbed-setup ## what `make up` would change; contacts no host
 	@$(PYTHON) -m lab preview --stack $(STACK)
@@ -26,7 +26,7 @@ preview: testbed-setup ## what `make up` would change; contacts no host
 machines: testbed-setup ## only start the testbed's bare machines, to look at them first
 	@$(PYTHON) -m lab machines --stack $(STACK)
 
-down: testbed-setup ## end the testbed: its machines, its network, their state
+down: testbed-setup ## end the testbed: all its machines, its network, the state of its stacks
 	@$(PYTHON) -m lab down --stack $(STACK)
 
 schema: testbed-setup ## write .lab/stack.schema.json, for editors

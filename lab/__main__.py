@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--testbed", type=Path, default=Path(".lab/testbed"), help="the testbed's folder")
     parser.add_argument("--bridge", default="labbr", help="the testbed's bridge on this machine")
     parser.add_argument("--range", default="198.51.100.0/24", help="the testbed's network")
+    parser.add_argument("--refresh", action="store_true", help="up: look at the hosts first, and mend drift")
     options = parser.parse_args(arguments)
     settings = Settings.of(options)
     mark_this_process(settings.testbed, arguments)

@@ -25,17 +25,12 @@ LOOK_TIMEOUT = 5.0
 def up(settings: Settings) -> int:
     """Start what the stack needs, run `pulumi up`, and print the hosts, the guests and how to log in."""
     start = time.monotonic()
-    refuse_foreign_hosts(settings, "up")
-    check_stack_file(settings)
+    check_stack_file(settings, "up")
     with locked(testbed_of(settings)) as bed:
-        side_by_side(
-            lambda: build_engine(settings),
-            lambda: image.build(settings.images, bed.cache, bed.directory),
-            lambda: bed.start(machines_of(settings)),
-        )
-        lab = Lab.from_stack_file(settings.stack_file, root=settings.root)
+        lab = prepare(settings, bed, bed.start)
         engine = engine_of(settings)
-        status = engine.run(["up", "--yes", *stack_arguments(settings, engine)])
+        refresh = ["--refresh"] if settings.refresh else []
+        status = engine.run(["up", "--yes", *refresh, *stack_arguments(settings, engine)])
         if status == 0:
             show(settings, lab, engine.outputs(settings.stack))
             say(f"up took {time.monotonic() - start:.0f} s")
@@ -44,20 +39,16 @@ def up(settings: Settings) -> int:
 
 def preview(settings: Settings) -> int:
     """Run `pulumi preview`; it contacts no host and starts no machine."""
-    check_stack_file(settings)
+    check_stack_file(settings, "preview")
     with locked(testbed_of(settings)) as bed:
-        side_by_side(
-            lambda: build_engine(settings),
-            lambda: image.build(settings.images, bed.cache, bed.directory),
-            lambda: bed.enrol(machines_of(settings)),
-        )
+        prepare(settings, bed, bed.enrol)
         engine = engine_of(settings)
         return engine.run(["preview", *stack_arguments(settings, engine)])
 
 
 def machines(settings: Settings) -> int:
     """Start the testbed's bare machines and print how to log in to them."""
-    refuse_foreign_hosts(settings, "machines")
+    check_stack_file(settings, "machines")
     with locked(testbed_of(settings)) as bed:
         started = bed.start(machines_of(settings))
     logins_of_started = [
@@ -69,7 +60,7 @@ def machines(settings: Settings) -> int:
 
 
 def down(settings: Settings) -> int:
-    """End the testbed: a run that still goes on, the machines, the network, the stack's state."""
+    """End the testbed: a run that still goes on, all machines, the network, the state of all its stacks."""
     refuse_foreign_hosts(settings, "down")
     testbed_of(settings).stop()
     return 0
@@ -82,13 +73,29 @@ def side_by_side(*steps: Callable[[], object]) -> None:
             running.result()
 
 
-def check_stack_file(settings: Settings) -> None:
+def check_stack_file(settings: Settings, command: str) -> None:
     """Find every mistake that the stack file alone shows, before anything is built or started.
 
     Raises:
         ConfigError: with every mistake.
+        LabError: it has hosts outside the testbed.
     """
     Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
+    refuse_foreign_hosts(settings, command)
+
+
+def prepare(settings: Settings, bed: Testbed, bring: Callable[[list[Spec]], object]) -> Lab:
+    """Build what is missing, and `bring` the machines as far as they are needed; return the lab.
+
+    Raises:
+        LabError: something of it failed; a ConfigError names every local file that is not as it must be.
+    """
+    side_by_side(
+        lambda: build_engine(settings),
+        lambda: image.build(settings.images, bed.cache, bed.directory),
+        lambda: bring(machines_of(settings)),
+    )
+    return Lab.from_stack_file(settings.stack_file, root=settings.root)
 
 
 def machines_of(settings: Settings) -> list[Spec]:
@@ -105,13 +112,17 @@ def refuse_foreign_hosts(settings: Settings, command: str) -> None:
     foreign = stackfile.foreign_hosts(settings.stack_file, settings.network)
     if not foreign:
         return
-    pulumi = {"down": "destroy"}.get(command, "up")
-    rest = "; the testbed itself ends with: .lab/venv/bin/python -m testbed down" if command == "down" else ""
+    pulumi = {"down": "destroy", "machines": "up"}.get(command, command)
+    remedy = (
+        f"make {command} touches the testbed only; for these hosts (README.md, Real machines): "
+        f"pulumi {pulumi} --stack {settings.stack}"
+    )
+    if command == "down":
+        remedy += "\nthe testbed itself ends with: .lab/venv/bin/python -m testbed down"
     raise LabError(
         f"make {command} STACK={settings.stack}",
         f"not machines of the testbed ({settings.network}): {', '.join(foreign)}",
-        f"make {command} touches the testbed only; for these hosts: pulumi {pulumi} --stack {settings.stack}"
-        + rest,
+        remedy,
     )
 
 
@@ -148,7 +159,7 @@ def look(host: Host, domain_type: str) -> HostRow:
 
 def print_logins(settings: Settings, machines: list[Login]) -> None:
     """Write the known_hosts file of `machines` and print their ssh commands."""
-    known_hosts = settings.testbed / "known_hosts.all"
+    known_hosts = settings.testbed / f"known_hosts.{settings.stack}"
     known_hosts.write_text("".join(machine.known_hosts() for machine in machines))
     sys.stdout.write(logins(machines, shortened(known_hosts, settings)) + "\n")
 
@@ -182,6 +193,7 @@ def stack_arguments(settings: Settings, engine: Engine) -> list[str]:
         *("--config-file", str(copy)),
         *("--policy-pack", "policies"),
         *("--parallel", str(PARALLEL)),
+        "--suppress-progress",  # a line of dots a second
     ]
 
 

@@ -18,6 +18,7 @@ class Settings:
     testbed: Path
     bridge: str
     network: IPv4Network
+    refresh: bool = False
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Settings:
@@ -30,6 +31,7 @@ class Settings:
             testbed=root / options.testbed,
             bridge=options.bridge,
             network=IPv4Network(options.range),
+            refresh=options.refresh,
         )
 
     @property

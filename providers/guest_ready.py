@@ -145,7 +145,10 @@ def _refuse_other(inputs: GuestReadyInputs, key: str) -> NoReturn:
         _asked(inputs),
         f"{inputs.address} shows the SSH host key {fingerprint(key)}, "
         f"the guest was given {fingerprint(inputs.public_key)}",
-        "look whether another machine has that address; or the image's cloud-init does not apply its seed",
+        "look whether another machine has that address, a guest of another stack for one. A guest that was "
+        "renamed, or moved from another host, is still there under its old name: take it out of the stack "
+        "file, run `pulumi up` (its disk is deleted), and write it again. "
+        "Or the image's cloud-init does not apply its seed",
     )
 
 

@@ -185,11 +185,18 @@ def test_an_interrupt_ends_in_order(stack_file: Path) -> None:
     assert not list((FOLDER / "pulumi/.pulumi/locks").rglob("*.json"))
 
 
-@pytest.mark.parametrize(("command", "instead"), [("up", "pulumi up"), ("down", "pulumi destroy")])
+@pytest.mark.parametrize(
+    ("command", "instead"), [("up", "pulumi up"), ("preview", "pulumi preview"), ("down", "pulumi destroy")]
+)
 def test_a_host_outside_the_testbed_is_never_touched(stack_file: Path, command: str, instead: str) -> None:
     settings = yaml.safe_load(stack_file.read_text())
     settings["config"]["kvm-lab:hosts"].append(
-        {"name": "real", "address": "192.0.2.77", "host_keys": [], "bridge": {"port": "eth0"}}
+        {
+            "name": "real",
+            "address": "192.0.2.77",
+            "known_hosts": ".lab/test-make/known_hosts",
+            "bridge": {"port": "eth0"},
+        }
     )
     stack_file.write_text(yaml.safe_dump(settings))
     refused = lab(command, stack_file)
