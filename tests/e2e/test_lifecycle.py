@@ -255,6 +255,7 @@ def test_a_guest_is_at_its_edited_address_at_once_with_its_disk(lab: Lab) -> Non
     assert plan["Domain web"] in REPLACED
     lab.up()
     lab.login = dataclasses.replace(lab.login, address=OTHER_ADDRESS)
+    lab.login.wait()  # sshd answers before users may log in, see pam_nologin(8)
     assert lab.login.ssh("cat", "/marker").strip() == "kept"
     assert lab.stack.changed_nothing()
 
@@ -342,6 +343,7 @@ def test_another_bridge_takes_the_guest_along_with_its_disk(lab: Lab) -> None:
     lab.up()
     assert domain_xml(lab.machine, DOMAIN).find("devices/interface/source[@bridge='br7']") is not None
     assert lab.machine.ssh(["test", "-e", "/sys/class/net/br0"], check=False).returncode != 0
+    lab.login.wait()  # sshd answers before users may log in, see pam_nologin(8)
     assert lab.login.ssh("cat", "/marker").strip() == "kept"
     assert lab.stack.changed_nothing()
 
@@ -351,6 +353,7 @@ def test_a_raised_generation_gives_a_new_disk_and_the_same_host_key(lab: Lab) ->
     plan = lab.stack.plan()
     assert (plan["Volume web-g1"], plan["Volume web-g2"]) == ("delete", "create")
     lab.up()
+    lab.login.wait()  # sshd answers before users may log in, see pam_nologin(8)
     assert lab.login.ssh("sh", "-c", "cat /marker || echo gone").strip() == "gone"
     assert lab.stack.changed_nothing()
 
