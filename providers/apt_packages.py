@@ -271,7 +271,9 @@ def _transact(host: _Host, record: Record, missing: list[str]) -> Record:
     planned = _simulated(host, [*_INSTALL, *missing])
     _refuse_side_effects(host, missing, planned)
     # saved before, so that a kill between here and the end does not lose which ones are ours
-    asked = {*_names(record.facts.get("asked", [])), *(name for name in missing if name in planned.new)}
+    # what a killed run has left in parts is ours too, though it is not new to apt
+    ours = {*planned.new, *_names(record.facts.get("brought", []))}
+    asked = {*_names(record.facts.get("asked", [])), *(name for name in missing if name in ours)}
     record = record.with_facts(pending=_json(planned.new), asked=_json(asked))
     records.save(host.session, record)
     _keep(host, record)
