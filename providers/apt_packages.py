@@ -201,8 +201,11 @@ def _ensure(host: _Host, record: Record) -> dict[str, Any]:
     missing = [name for name in wanted if name not in packages or not packages[name].installed]
     # the claim comes first: what a killed run has installed stays known
     record = record.claimed(host.inputs.stack, list(wanted))
-    if missing:
-        record = _install(host, record, missing)
+    # a killed installation leaves packages of ours that apt takes for installed, unless it is asked for them
+    brought = _names(record.facts.get("brought", []))
+    halves = [name for name in brought if name in packages and packages[name].half_installed]
+    if missing or halves:
+        record = _install(host, record, [*missing, *(name for name in halves if name not in missing)])
         packages = _status(host.session)
     records.save(host.session, record)
     _keep(host, record)

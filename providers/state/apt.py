@@ -23,6 +23,7 @@ STATUS_FORMAT = "\\t".join(_STATUS_FIELDS) + "\\n"
 """For `dpkg-query --show --showformat`; what parse_status reads."""
 
 # dpkg-query(1), db:Status-Abbrev, second letter
+_HALF_INSTALLED = "H"
 _INSTALLED = "i"
 _UNSETTLED = {
     "U": "unpacked",
@@ -50,6 +51,11 @@ class Package:
     def installed(self) -> bool:
         """It is installed and configured."""
         return self.state == _INSTALLED
+
+    @property
+    def half_installed(self) -> bool:
+        """Whether its installation was cut off, so that only another one helps (dpkg(1), Half-Installed)."""
+        return self.state == _HALF_INSTALLED
 
     @property
     def trouble(self) -> str | None:

@@ -55,6 +55,9 @@ FORGET_EARLIER_SEEDS = (
 )
 """A seed that comes back (an edit taken back) has the instance-id it had: cloud-init would hold it done."""
 
+NO_PASSWORDS = {"path": "/etc/ssh/sshd_config.d/10-kvm-lab.conf", "content": "PasswordAuthentication no\n"}
+"""Written before sshd starts; `ssh_pwauth` would have it started again, just when the guest became ready."""
+
 
 @dataclass(frozen=True)
 class GuestIdentity:
@@ -115,9 +118,8 @@ def _user_data(identity: GuestIdentity) -> dict[str, object]:
         "locale": "C.UTF-8",  # the only one that needs no locales package
         "users": [_user(identity)],
         "disable_root": identity.user != "root",
-        "ssh_pwauth": False,
         "ssh_deletekeys": True,
-        "write_files": [_authorized_keys(identity)],
+        "write_files": [NO_PASSWORDS, _authorized_keys(identity)],
         "runcmd": [["sh", "-c", _ONLY_USER, "only-user", identity.user]],
         "ssh_keys": {
             "ed25519_private": identity.host_private_key,

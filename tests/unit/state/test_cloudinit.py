@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from providers.state import cloudinit
-from providers.state.cloudinit import GuestIdentity, GuestNetwork, Seed
+from providers.state.cloudinit import NO_PASSWORDS, GuestIdentity, GuestNetwork, Seed
 
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE=\n-----END OPENSSH PRIVATE KEY-----\n"
 IDENTITY = GuestIdentity(
@@ -61,12 +61,12 @@ def test_the_user_logs_in_by_key_only_and_may_become_root() -> None:
     assert user["ssh_authorized_keys"] == ["ssh-ed25519 AAAA1", "ssh-ed25519 AAAA2"]
     assert user["lock_passwd"] is True
     assert "NOPASSWD" in user["sudo"]
-    assert data["ssh_pwauth"] is False
+    assert NO_PASSWORDS in data["write_files"]
     assert data["disable_root"] is True
 
 
 def test_the_file_of_login_keys_holds_the_listed_keys_and_no_others() -> None:
-    (file,) = user_data(cloudinit.render(IDENTITY, NETWORK))["write_files"]
+    file = user_data(cloudinit.render(IDENTITY, NETWORK))["write_files"][-1]
     assert file == {
         "path": "/home/student/.ssh/authorized_keys",
         "content": "ssh-ed25519 AAAA1\nssh-ed25519 AAAA2\n",
@@ -76,7 +76,7 @@ def test_the_file_of_login_keys_holds_the_listed_keys_and_no_others() -> None:
     }
     root = dataclasses.replace(IDENTITY, user="root")
     assert (
-        user_data(cloudinit.render(root, NETWORK))["write_files"][0]["path"] == "/root/.ssh/authorized_keys"
+        user_data(cloudinit.render(root, NETWORK))["write_files"][-1]["path"] == "/root/.ssh/authorized_keys"
     )
 
 
