@@ -14,10 +14,11 @@ from typing import Any, cast
 
 import yaml
 
+from config import NAMESPACE
 from providers.errors import LabError
 from testbed import processes
 
-PROJECT = "kvm-lab"
+PROJECT = NAMESPACE  # a stack file's options stand under the project's name
 PARALLEL = 32
 ORPHAN_PATIENCE = 60.0
 """Seconds for an orphaned `pulumi` to bring what it is making to an end."""
