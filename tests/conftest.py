@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed import Testbed, base, image
+from tests import places
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".lab/cache"
@@ -18,8 +19,8 @@ DIRECTORY = ROOT / ".lab/test"
 
 @pytest.fixture(scope="session")
 def testbed() -> Iterator[Testbed]:
-    """The tests' machines: bridge labtest, 198.18.0.0/24. Each test module starts its own."""
-    bed = Testbed(DIRECTORY, bridge="labtest", subnet="198.18.0.0/24", cache=CACHE)
+    """The tests' machines. Each test module starts its own."""
+    bed = Testbed(DIRECTORY, bridge=places.bridge("labtest"), subnet=places.subnet(0), cache=CACHE)
     bed.lock()  # refuses while another run of the tests has it
     bed.unlock()
     bed.stop()  # what a killed run left

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from testbed import Machine, Spec, Testbed
+from tests import places
 from tests.conftest import DIRECTORY, ROOT
 from tests.e2e.stack import Stack, host_entry
 
@@ -22,7 +22,7 @@ IMAGE = {
 @pytest.fixture(scope="module")
 def machine(testbed: Testbed, engine: None, guest_image: Path) -> Iterator[Machine]:  # noqa: ARG001
     """A bare machine for one test module."""
-    (started,) = testbed.start([Spec(name="e1", address=IPv4Address("198.18.0.21"))])
+    (started,) = testbed.start([Spec(name="e1", address=places.address(21))])
     started.reset()
     yield started
     started.poweroff()

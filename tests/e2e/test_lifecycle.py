@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from testbed import Machine, Testbed
+from tests import places
 from tests.e2e.guest import GuestLogin, domain_xml, virsh
 from tests.e2e.stack import Outcome, Stack, guest_entry
 
-ADDRESS = "198.18.0.121"
-OTHER_ADDRESS = "198.18.0.123"
-NAME_SERVER = "198.18.0.53"
+ADDRESS = str(places.address(121))
+OTHER_ADDRESS = str(places.address(123))
+NAME_SERVER = str(places.address(53))
 REPLACED = {"replace", "create-replacement", "delete-replaced"}
 DOMAIN = "e2e-web"
 INTERFACES = "/etc/network/interfaces"
@@ -323,7 +324,7 @@ def test_a_foreign_domain_of_the_wanted_name_is_left_alone(lab: Lab, login_key: 
     )
     lab.machine.ssh(["virsh", "-c", "qemu:///system", "define", "/dev/stdin"], stdin=definition)
     uuid = virsh(lab.machine, "domuuid", "e2e-taken")
-    lab.stack.hosts[0]["guests"].append(guest_entry("taken", "198.18.0.122/24", login_key))
+    lab.stack.hosts[0]["guests"].append(guest_entry("taken", f"{places.address(122)}/24", login_key))
     outcome = lab.stack.up()
     assert outcome.status != 0
     assert "e2e-taken" in outcome.text

@@ -19,12 +19,15 @@ import pytest
 import yaml
 
 from testbed import processes
+from tests import places
 from tests.conftest import ROOT
 
 FOLDER = ROOT / ".lab/test-make"
-ADDRESS = "198.18.4.11"
+BRIDGE = places.bridge("labmake")
+SUBNET = str(places.subnet(4))
+ADDRESS = str(places.address(11, 4))
 DEADLINE = 600.0
-OURS = r"labmake|198\.18\.4\.|test-make"
+OURS = rf"{BRIDGE}|{re.escape(ADDRESS.removesuffix('11'))}|test-make"
 SHOWN = (
     "ip -oneline link",
     "ip -oneline address",
@@ -32,8 +35,8 @@ SHOWN = (
     "nft list ruleset",
     "findmnt --raw --noheadings",
     "losetup --list",
-    "find /sys/fs/cgroup -type d -name *labmake*",
-    "find /run/systemd/nspawn /run/kvm-lab -name *labmake*",
+    f"find /sys/fs/cgroup -type d -name *{BRIDGE}*",
+    f"find /run/systemd/nspawn /run/kvm-lab -name *{BRIDGE}*",
 )
 CHANGED = {"created", "updated", "replaced", "deleted"}
 
@@ -60,7 +63,7 @@ def ended(stack_file: Path) -> Iterator[None]:
 
 
 def argv(command: str, stack_file: Path) -> list[str]:
-    places = ["--testbed", ".lab/test-make", "--bridge", "labmake", "--range", "198.18.4.0/24"]
+    places = ["--testbed", ".lab/test-make", "--bridge", BRIDGE, "--range", SUBNET]
     return [sys.executable, "-m", "lab", command, "--stack", "made", "--stack-file", str(stack_file), *places]
 
 

@@ -16,18 +16,20 @@ import pytest
 
 from providers.errors import LabError
 from testbed import Machine, Spec, Testbed, base, processes
+from tests import places
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".lab/cache"
 FOLDER = ROOT / ".lab/test-testbed"
-SUBNET = "198.18.1.0/24"
-ONE = Spec.model_validate({"name": "one", "address": "198.18.1.11"})
-TWO = Spec.model_validate({"name": "two", "address": "198.18.1.12", "nics": 2})
+BRIDGE = places.bridge("tbtest")
+SUBNET = places.subnet(1)
+ONE = Spec(name="one", address=places.address(11, 1))
+TWO = Spec(name="two", address=places.address(12, 1), nics=2)
 
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
-    with Testbed(FOLDER, bridge="tbtest", subnet=SUBNET, cache=CACHE) as bed:
+    with Testbed(FOLDER, bridge=BRIDGE, subnet=SUBNET, cache=CACHE) as bed:
         bed.start([ONE, TWO])
         yield bed
 
@@ -40,8 +42,10 @@ def one(bed: Testbed) -> Machine:
 def test_a_machine_is_a_bare_debian_with_a_static_address(one: Machine) -> None:
     assert one.ssh(["hostname"]).stdout.strip() == "one"
     shown = json.loads(one.ssh(["ip", "-json", "-4", "address", "show", "eth0"]).stdout)
-    assert [a["local"] for a in shown[0]["addr_info"]] == ["198.18.1.11"]
-    assert one.ssh(["ip", "route", "show", "default"]).stdout.startswith("default via 198.18.1.1 dev eth0")
+    assert [a["local"] for a in shown[0]["addr_info"]] == [str(ONE.address)]
+    assert one.ssh(["ip", "route", "show", "default"]).stdout.startswith(
+        f"default via {places.address(1, 1)} dev eth0"
+    )
     assert one.ssh(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip() == "running"
     assert one.ssh(["sh", "-c", "command -v virsh brctl"], check=False).stdout == ""
     assert one.ssh(["ls", "/etc/ssh"]).stdout.count("ssh_host_") == 2
@@ -58,7 +62,7 @@ def test_a_second_card_is_plugged_in_and_not_configured(bed: Testbed) -> None:
     two = bed.machine("two")
     assert two.nics == ("eth0", "eth1")
     assert "eth1" not in two.ssh(["cat", "/etc/network/interfaces"]).stdout
-    assert {_bridge_of(cable) for cable in two.cables} == {"tbtest"}
+    assert {_bridge_of(cable) for cable in two.cables} == {BRIDGE}
 
 
 def test_a_reboot_from_inside_keeps_disk_and_card_and_comes_back(one: Machine) -> None:
@@ -71,7 +75,7 @@ def test_a_reboot_from_inside_keeps_disk_and_card_and_comes_back(one: Machine) -
     assert one.ssh(["cat", "/sys/class/net/eth0/address"]).stdout == mac
     # What only the running kernel knew is gone, as after any reboot.
     assert one.ssh(["test", "-e", "/sys/class/net/br9"], check=False).returncode == 1
-    assert _bridge_of(one.cables[0]) == "tbtest"
+    assert _bridge_of(one.cables[0]) == BRIDGE
 
 
 def test_a_power_cut_keeps_the_disk_and_a_reset_does_not(one: Machine) -> None:
@@ -90,28 +94,28 @@ def test_a_power_cut_keeps_the_disk_and_a_reset_does_not(one: Machine) -> None:
 
 def test_start_leaves_a_running_machine_alone_and_tells_it_of_a_new_one(bed: Testbed, one: Machine) -> None:
     process = one.process
-    bed.start([ONE, Spec.model_validate({"name": "three", "address": "198.18.1.13"})])
+    bed.start([ONE, Spec(name="three", address=places.address(13, 1))])
     assert one.process == process
-    assert "198.18.1.13" in one.ssh(["getent", "hosts", "three"]).stdout
+    assert str(places.address(13, 1)) in one.ssh(["getent", "hosts", "three"]).stdout
 
 
 def test_a_machine_that_exists_with_another_address_is_refused(bed: Testbed) -> None:
-    with pytest.raises(LabError, match=r"198\.18\.1\.11"):
-        bed.start([Spec.model_validate({"name": "one", "address": "198.18.1.99"})])
+    with pytest.raises(LabError, match=re.escape(str(ONE.address))):
+        bed.start([Spec(name="one", address=places.address(99, 1))])
 
 
 @pytest.mark.usefixtures("bed")
 def test_another_clone_with_the_same_bridge_is_refused_by_name(tmp_path: Path) -> None:
-    other = Testbed(tmp_path / "other", bridge="tbtest", subnet="198.18.2.0/24", cache=CACHE)
+    other = Testbed(tmp_path / "other", bridge=BRIDGE, subnet=places.subnet(2), cache=CACHE)
     with pytest.raises(LabError) as caught, other:
-        other.start([Spec.model_validate({"name": "x", "address": "198.18.2.11"})])
-    assert "tbtest" in str(caught.value)
+        other.start([Spec(name="x", address=places.address(11, 2))])
+    assert BRIDGE in str(caught.value)
 
 
 @pytest.mark.usefixtures("bed")
 def test_a_folder_is_changed_by_one_process_at_a_time() -> None:
     with pytest.raises(LabError, match=str(os.getpid())):
-        Testbed(FOLDER, bridge="tbtest", subnet=SUBNET, cache=CACHE).lock()
+        Testbed(FOLDER, bridge=BRIDGE, subnet=SUBNET, cache=CACHE).lock()
 
 
 class Apart:
@@ -121,13 +125,13 @@ class Apart:
     """
 
     folder = ROOT / ".lab/test-killed"
-    bridge = "tbkill"
-    subnet = "198.18.3.0/24"
+    bridge = places.bridge("tbkill")
+    subnet = str(places.subnet(3))
 
     def __init__(self, cache: Path, images: Path) -> None:
         self.places = ["--cache", str(cache), "--images", str(images)]
         self.stack = self.folder.with_suffix(".yaml")
-        hosts = [{"name": name, "address": f"198.18.3.1{name}"} for name in "12"]
+        hosts = [{"name": name, "address": str(places.address(10 + int(name), 3))} for name in "12"]
         self.stack.write_text(json.dumps({"config": {"kvm-lab:hosts": hosts}}))
         script = (
             "mount -t tmpfs tmpfs /run && mkdir /run/mount /run/systemd && ip link set lo up"

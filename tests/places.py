@@ -1,0 +1,27 @@
+"""The networks and bridges of the tests' machines.
+
+Two clones can be tested side by side on one machine: each with its own number in KVM_LAB_TEST_SLOT, 0 to 24.
+"""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Address, IPv4Network
+
+SLOT = int(os.environ.get("KVM_LAB_TEST_SLOT", "0"))
+_NETWORKS_PER_SLOT = 10
+
+
+def subnet(number: int) -> IPv4Network:
+    """Return one of this clone's networks; 0 is that of the shared testbed."""
+    return IPv4Network(f"198.18.{SLOT * _NETWORKS_PER_SLOT + number}.0/24")
+
+
+def address(host: int, number: int = 0) -> IPv4Address:
+    """Return the address of a host in one of this clone's networks."""
+    return subnet(number).network_address + host
+
+
+def bridge(name: str) -> str:
+    """Return a bridge's name on this machine; `name` has at most 13 letters."""
+    return f"{name}{SLOT or ''}"
