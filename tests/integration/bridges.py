@@ -1,20 +1,15 @@
-"""What the tests of bridges share: a machine as the provider sees it, its state, and a ping from here."""
+"""What the tests of bridges share: a machine as the provider sees it, and its state."""
 
 from __future__ import annotations
 
 import json
-import os
-import select
 import signal
-import socket
-import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from providers.host_network import FOLDER
@@ -195,54 +190,3 @@ def wait_for_phase(machine: Machine, phase: str, seconds: float = 10) -> None:
             return
         time.sleep(0.2)
     raise AssertionError(f"{machine.name}: no phase {phase}, but {seen}")
-
-
-@dataclass
-class Ping:
-    """ICMP echo requests from this machine, one each 10 ms, and what came back."""
-
-    address: str
-    sent: int = 0
-    answered: set[int] = field(default_factory=set)
-
-    @property
-    def lost(self) -> int:
-        """How many got no answer."""
-        return self.sent - len(self.answered)
-
-    @contextmanager
-    def running(self) -> Iterator[Ping]:
-        """Ping until the end of the block, and half a second for the last answers."""
-        stop = threading.Event()
-        worker = threading.Thread(target=self._work, args=(stop,))
-        worker.start()
-        try:
-            yield self
-        finally:
-            stop.set()
-            worker.join()
-
-    def _work(self, stop: threading.Event) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
-            while not stop.is_set():
-                raw.sendto(_echo_request(self.sent), (self.address, 0))
-                self.sent += 1
-                self._receive(raw, 0.01)
-            self._receive(raw, 0.5)
-
-    def _receive(self, raw: socket.socket, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and select.select([raw], [], [], left)[0]:
-            packet, (sender, _) = raw.recvfrom(1500)
-            kind, _, _, ident, number = struct.unpack("!BBHHH", packet[20:28])
-            if kind == 0 and sender == self.address and ident == os.getpid() & 0xFFFF:
-                self.answered.add(number)
-
-
-def _echo_request(number: int) -> bytes:
-    """Return an ICMP echo request (RFC 792) without data."""
-    words = (8 << 8, 0, os.getpid() & 0xFFFF, number & 0xFFFF)
-    total = sum(words)
-    total = (total & 0xFFFF) + (total >> 16)
-    checksum = ~(total + (total >> 16)) & 0xFFFF
-    return struct.pack("!4H", words[0], checksum, *words[2:])

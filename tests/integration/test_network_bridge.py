@@ -9,10 +9,10 @@ import pytest
 from providers.errors import LabError
 from providers.network_bridge import BridgeRefused
 from testbed import Machine, Spec, Testbed
+from testbed.ping import Ping
 from tests.integration.bridges import (
     BRIDGE,
     INTERFACES,
-    Ping,
     create,
     delete,
     differs,
