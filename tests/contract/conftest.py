@@ -12,8 +12,8 @@ import pytest
 
 from providers.transport import Endpoint
 from tests.contract.openssh import OpenSshServer, unpack_sshd
-from tests.contract.proxy import Proxy
 from tests.contract.server import InProcessServer
+from tests.proxy import Proxy
 
 CACHE = Path(__file__).parents[2] / ".lab/tests/sshd"
 KEY_KINDS = {"ed25519": "ssh-ed25519", "ecdsa": "ecdsa-sha2-nistp256", "rsa": "ssh-rsa"}

@@ -7,12 +7,15 @@ import socket
 import threading
 from typing import Self
 
+_CONNECT_TIMEOUT = 5.0
+
 
 class Proxy:
-    """Forwards a free port of 127.0.0.1 to another port there; a context manager."""
+    """Forwards a free port of 127.0.0.1 to the port `target` of `address`; a context manager."""
 
-    def __init__(self, target: int) -> None:
-        self._target = target
+    def __init__(self, target: int, address: str = "127.0.0.1") -> None:
+        self._target = (address, target)
+        self._refusing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
         self._flowing = threading.Event()
@@ -32,9 +35,18 @@ class Proxy:
     def cut(self) -> None:
         """Cut every connection."""
         self._flowing.set()
-        for sock in self._sockets:
+        for sock in list(self._sockets):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+    def refuse(self) -> None:
+        """Cut every connection, and each new one at once, until `admit`."""
+        self._refusing.set()
+        self.cut()
+
+    def admit(self) -> None:
+        """Forward new connections again."""
+        self._refusing.clear()
 
     def freeze(self) -> None:
         """Forward nothing more; the connections stay open."""
@@ -46,10 +58,20 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._target))
-            self._sockets += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self._forward, args=(client,), daemon=True).start()
+
+    def _forward(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(self._target, timeout=_CONNECT_TIMEOUT)
+        except OSError:
+            client.close()
+            return
+        server.settimeout(None)
+        self._sockets += [client, server]
+        if self._refusing.is_set():
+            self.cut()
+        threading.Thread(target=self._pump, args=(server, client), daemon=True).start()
+        self._pump(client, server)
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
