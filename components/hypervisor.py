@@ -73,13 +73,9 @@ class HypervisorHost(pulumi.ComponentResource):
         super().__init__("kvm:index:HypervisorHost", name, declared, opts)
         self.host = host
         self.stack = stack
-        self.common: dict[str, Any] = {
-            "endpoint": host.endpoint,
-            # with the host's name: one that is renamed in the stack file is claimed anew before it is let go
-            "stack": f"{pulumi.get_project()}/{stack}.{name}",
-        }
+        self.common = common_inputs(host, pulumi.get_project(), stack)
         installed = AptPackages(name, {**self.common, "packages": packages}, self._after())
-        self.bridge = NetworkBridge(name, {**self.common, **_bridge_inputs(host)}, self._after(installed))
+        self.bridge = NetworkBridge(name, {**self.common, **bridge_inputs(host)}, self._after(installed))
         self.bridge_name = self.bridge.id.apply(lambda _made: host.bridge.name)
         self.libvirt = LibvirtHost(name, self.common, self._after(installed, self.bridge))
         used = used_images(host, images)
@@ -135,5 +131,12 @@ def package_set(host: config.Host, images: Iterable[config.Image]) -> list[str]:
     return sorted(packages)
 
 
-def _bridge_inputs(host: config.Host) -> dict[str, Any]:
+def common_inputs(host: config.Host, project: str, stack: str) -> dict[str, Any]:
+    """Return the inputs of every thing on the host: how to reach it, and which stack asks."""
+    # with the host's name: one that is renamed in the stack file is claimed anew before it is let go
+    return {"endpoint": host.endpoint, "stack": f"{project}/{stack}.{host.name}"}
+
+
+def bridge_inputs(host: config.Host) -> dict[str, Any]:
+    """Return the inputs of the host's bridge, besides the common ones."""
     return {"migration": host.migration, **host.bridge.model_dump(mode="json")}

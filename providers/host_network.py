@@ -42,6 +42,10 @@ class NetworkChangeError(LabError):
     """A change of a host's network was not made, or was undone."""
 
 
+class ChangeUnderWay(NetworkChangeError):  # noqa: N818 - the name says what happened
+    """An earlier change of the host's network is neither confirmed nor undone."""
+
+
 @dataclass(frozen=True)
 class Request:
     """A change of one host's network.
@@ -160,23 +164,32 @@ def wait_for_place(session: Session, say: Say) -> None:
         time.sleep(1)
 
 
-def refused_place(host: str, pending: Pending) -> NetworkChangeError:
+def refused_place(host: str, pending: Pending) -> ChangeUnderWay:
     """Return the error that says whose change is in the way."""
     ends = f"undoes it in {pending.left} s" if pending.left > 0 else "is undoing it"
     if pending.unrestored:
-        return NetworkChangeError(
+        return ChangeUnderWay(
             f"{host}: change the host's network",
             "\n".join(
                 [f"an earlier change by stack {pending.stack} cannot be undone", *_last_lines(pending)]
             ),
             "make place on the host's disk, or whatever is named; then run again: the host tries it again",
         )
-    return NetworkChangeError(
+    return ChangeUnderWay(
         f"{host}: change the host's network",
         f"a change by stack {pending.stack}, begun {pending.since}, is not confirmed yet "
         f"(phase {pending.phase}); unless it is, the host {ends}",
         "wait for it and run again",
     )
+
+
+def under_way(session: Session) -> Pending | None:
+    """Return the change that nobody has confirmed or undone yet; only looks."""
+    folder = f"{FOLDER}/transaction"
+    command = f"[ ! -e {folder}/settings ] || sh {folder}/transaction.sh status"
+    text = session.run(["sh", "-c", command], timeout=_STEP_TIMEOUT).stdout
+    pending = network.parse_status(text) if text else None
+    return pending if pending is not None and pending.is_in_the_way else None
 
 
 def _pending(session: Session) -> Pending | None:

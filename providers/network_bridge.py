@@ -7,9 +7,9 @@ it is confirmed over a new connection: see host_network.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import pulumi
@@ -19,13 +19,14 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from providers import host_network, records
 from providers.base import HostInputs, HostProvider, HostResource
 from providers.errors import LabError
-from providers.host_network import Request
+from providers.host_network import NetworkChangeError, Request
 from providers.state import bridge, bridge_proof, bridge_refusals, interfaces
 from providers.state.bridge import Plan
 from providers.state.bridge_proof import Goal
 from providers.state.bridge_refusals import Refusal
 from providers.state.interfaces import BridgeSpec, Change, InterfacesError, Tree
-from providers.state.network import HostNetwork, bare_address
+from providers.state.network import HostNetwork, bare_address, without_bridge
+from providers.state.outlook import Outlook, file_changes
 from providers.state.record import Record
 from providers.transport import Session, TransportError, connect
 
@@ -106,6 +107,10 @@ class NetworkBridgeInputs(HostInputs):
 
 class BridgeRefused(LabError):  # noqa: N818 - the name says what happened
     """The change was not tried; all the reasons at once."""
+
+    def __init__(self, asked: str, seen: str, remedy: str, reasons: Sequence[Refusal] = ()) -> None:
+        super().__init__(asked, seen, remedy)
+        self.reasons = tuple(reasons)
 
 
 @dataclass(frozen=True)
@@ -310,12 +315,9 @@ def _refuse_other_claims(inputs: NetworkBridgeInputs, record: Record | None) -> 
             if claim.get(option) != wanted
         ]
     if differences:
-        raise BridgeRefused(
-            inputs.asked,
-            f"the bridge {inputs.name} of this host is shared, and other stacks want it otherwise\n"
-            + "\n".join(differences),
-            "agree on the options, or give this stack's bridge another name and port",
-        )
+        shared = f"the bridge {inputs.name} of this host is shared, and other stacks want it otherwise"
+        remedy = "agree on the options, or give this stack's bridge another name and port"
+        raise _refused(inputs.asked, [Refusal("\n".join([shared, *differences]), remedy)])
 
 
 def _plan(inputs: NetworkBridgeInputs, host: _Host) -> tuple[Plan, Goal, Record]:
@@ -333,7 +335,7 @@ def _plan(inputs: NetworkBridgeInputs, host: _Host) -> tuple[Plan, Goal, Record]
             spec = inputs.spec(host.network.links[inputs.port].hw_address)
         change = interfaces.take_over(host.tree, spec, _original(host.record))
     except InterfacesError as error:
-        reasons += [Refusal(str(problem), error.remedy) for problem in error.problems]
+        reasons += _reasons(error)
     if reasons:
         raise _refused(inputs.asked, reasons)
     plan = bridge.plan(host.network, spec, host.tree, change, found)
@@ -375,7 +377,83 @@ def _plan_back(
 def _refused(asked: str, reasons: list[Refusal]) -> BridgeRefused:
     seen = "\n".join(dict.fromkeys(reason.seen for reason in reasons))
     remedies = "\n".join(dict.fromkeys(reason.remedy for reason in reasons))
-    return BridgeRefused(asked, f"{seen}\nnothing was changed", remedies)
+    return BridgeRefused(asked, f"{seen}\nnothing was changed", remedies, reasons)
+
+
+def outlook(session: Session, inputs: NetworkBridgeInputs, packages: Collection[str] = ()) -> Outlook:
+    """Return what these inputs would change on the host as it is now; only looks, and holds no lock.
+
+    Args:
+        session: an open session.
+        inputs: the bridge asked for.
+        packages: Debian packages that the host will have by then.
+
+    Raises:
+        ChangeUnderWay: what is seen now will not last.
+        TransportError: the host could not be read.
+    """
+    pending = host_network.under_way(session)
+    if pending is not None:
+        raise host_network.refused_place(session.endpoint.host, pending)
+    try:
+        found = _look(session, inputs)
+        host, sentences = _without_former(session, inputs, found)
+        host = replace(host, network=bridge_refusals.with_packages(host.network, packages))
+        _refuse_other_claims(inputs, host.record)
+        plan, _, _ = _plan(inputs, host)
+    except (BridgeRefused, InterfacesError, NetworkChangeError) as error:
+        return Outlook(refusals=_reasons(error))
+    if plan.kind == "none" and inputs.stack not in (found.record.claims if found.record else {}):
+        sentences.append(f"{inputs.name} is as asked already, and is adopted as it is")
+    return Outlook(
+        kind="activate" if host.network.links.keys() != found.network.links.keys() else plan.kind,
+        files=file_changes(found.tree, {**host.tree, **plan.files}),
+        sentences=(*sentences, *plan.sentences),
+    )
+
+
+def _without_former(session: Session, inputs: NetworkBridgeInputs, host: _Host) -> tuple[_Host, list[str]]:
+    """Return the host as it will be without the bridge that this stack has on it so far, and a word on it.
+
+    A bridge of another name or on another port is another resource: the engine deletes the former one first.
+    """
+    for key in records.keys(session, KIND):
+        record = records.load(session, KIND, key)
+        claim = record.claims.get(inputs.stack) if record else None
+        if record is None or not isinstance(claim, dict):
+            continue
+        former = inputs.model_copy(update={"name": key, "port": claim.get("port", inputs.port)})
+        if (former.name, former.port) != (inputs.name, inputs.port):
+            return _given_back(former, host, record)
+    return host, []
+
+
+def _given_back(former: NetworkBridgeInputs, host: _Host, record: Record) -> tuple[_Host, list[str]]:
+    rest, original = record.released(former.stack), _original(record)
+    kept = rest if former.name == host.network.bridge else host.record
+    if rest is not None:
+        claimants = ", ".join(rest.claims)
+        return replace(host, record=kept), [f"{former.name} stays: {claimants} claims it too"]
+    if original is None:
+        return replace(host, record=kept), [f"{former.name} stays as it was found"]
+    change = interfaces.give_back(host.tree, original)
+    tree = {**host.tree, **change.files}
+    if interfaces.seen(tree, former.spec()) is not None:
+        return replace(host, tree=tree, record=kept), [f"{former.name} is given back as it was found"]
+    guests = [name for name in host.network.members(former.name) if name != former.port]
+    sentences = [f"{former.name} is taken away first: {former.port} has its own addresses again"]
+    if guests:
+        sentences.append(f"{', '.join(guests)} must be off {former.name} by then")
+    network = without_bridge(host.network, former.name, former.port)
+    return _Host(network, tree, kept), sentences
+
+
+def _reasons(error: LabError) -> tuple[Refusal, ...]:
+    if isinstance(error, BridgeRefused):
+        return error.reasons
+    if isinstance(error, InterfacesError):
+        return tuple(Refusal(str(problem), error.remedy) for problem in error.problems)
+    return (Refusal(error.seen, error.remedy),)
 
 
 def _original(record: Record | None) -> dict[str, JsonValue] | None:

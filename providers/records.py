@@ -39,6 +39,13 @@ def load(session: Session, kind: str, key: str) -> Record | None:
         ) from error
 
 
+def keys(session: Session, kind: str) -> list[str]:
+    """Return the keys of all records of this kind on the host."""
+    folder = f"{FOLDER}/{kind}"
+    listed = session.run(["sh", "-c", f"[ ! -d {folder} ] || ls {folder}"]).stdout.split()
+    return [name.removesuffix(".json") for name in listed if name.endswith(".json")]
+
+
 def save(session: Session, record: Record) -> None:
     """Store `record`, readable by root only; on disk when this returns."""
     session.run(["install", "-d", "-m", "0700", FOLDER, f"{FOLDER}/{record.kind}"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from providers.state.bridge import Plan, foreign_members, interface_names, is_elsewhere
 from providers.state.interfaces import BridgeSpec, Change, Tree
@@ -53,6 +54,13 @@ def refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
             )
         )
     return found
+
+
+def with_packages(network: HostNetwork, packages: Iterable[str]) -> HostNetwork:
+    """Return the network as it will be with these Debian packages: the commands that they bring are there."""
+    coming = set(packages)
+    brought = {tool for tool, package in NEEDED.items() if package in coming}
+    return replace(network, tools=network.tools | brought)
 
 
 def loss_refusals(network: HostNetwork, plan: Plan, tree: Tree, change: Change) -> list[Refusal]:

@@ -8,13 +8,15 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from providers.errors import LabError
 
 FOREVER = 2**32 - 1
 _HUNDREDTHS = 100
+_OVERDUE = -5
+"""Seconds left from which on network-transaction.sh (settle) takes a change for one that was left behind."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ class Pending:
     unrestored: bool = False
     """The rollback could not put back every file."""
     log: tuple[str, ...] = ()
+
+    @property
+    def is_in_the_way(self) -> bool:
+        """Whether another change must wait for the end of this one."""
+        left_behind = self.phase == "staged" and self.left < _OVERDUE
+        return self.verdict == "rolling-back" or (self.verdict == "pending" and not left_behind)
 
 
 @dataclass(frozen=True)
@@ -244,6 +252,27 @@ def parse_ifquery(text: str) -> FileAddresses:
         elif key == "metric" and gateways and value.isdigit():
             metrics[gateways[-1]] = int(value)
     return FileAddresses(tuple(_with_prefix(*stanza) for stanza in stanzas), tuple(gateways), metrics)
+
+
+def without_bridge(network: HostNetwork, bridge: str, port: str) -> HostNetwork:
+    """Return the network as it will be once `bridge` is gone and `port` has its addresses again."""
+
+    def holder(device: str) -> str:
+        return port if device == bridge else device
+
+    links = {
+        name: replace(link, master=None) if link.master == bridge else link
+        for name, link in network.links.items()
+        if name != bridge
+    }
+    return replace(
+        network,
+        links=links,
+        addresses=tuple(replace(a, device=holder(a.device)) for a in network.addresses),
+        default_routes=tuple(replace(r, device=holder(r.device)) for r in network.default_routes),
+        in_files={name: FileAddresses() if name == bridge else a for name, a in network.in_files.items()},
+        configured=frozenset(map(holder, network.configured)),
+    )
 
 
 def bare_address(text: str) -> str:
