@@ -5,10 +5,11 @@ PYTHON := .lab/venv/bin/python
 export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup testbed-setup up preview machines down schema test lint format
+.PHONY: help setup testbed-setup up preview machines down schema test lint format \
+    bench-network bench-forward-delay
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' Makefile
 
 setup: ## what `pulumi up` on machines of your own needs: Python packages, engine, plugins
 	@scripts/setup toolchain/debian-packages.txt
@@ -38,6 +39,12 @@ test: ## every test, beside a running `make up` too
 	@toolchain/build .lab/bin
 	@cd toolchain/libvirt && go test ./...
 	@$(PYTHON) -m pytest
+
+bench-network: testbed-setup ## outage of each change of a host's network, beside ifdown and ifup; ROUNDS=5
+	@$(PYTHON) -m bench network $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-forward-delay: testbed-setup ## how long a port that joins a bridge waits (docs/forward-delay.md); ROUNDS=5
+	@$(PYTHON) -m bench forward-delay $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lint: testbed-setup ## formatting, lint and types of Python, shell and Go
 	@scripts/lint

@@ -1,0 +1,1 @@
+"""Measurements, by real machines and the real kernel: `python -m bench network | forward-delay`."""

@@ -1,0 +1,83 @@
+"""Command line of the measurements: `python -m bench network | forward-delay`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from bench import forward_delay, network, report
+from providers.errors import LabError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one measurement; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options, arguments))
+    except LabError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _network(options: argparse.Namespace, _arguments: Sequence[str]) -> int:
+    result = network.measure(options.rounds)
+    bounds = report.verdict(result.takeover, result.live)
+    if options.json:
+        sys.stdout.write(json.dumps(report.as_json(result.rows, bounds), indent=2) + "\n")
+    else:
+        sys.stdout.write(f"{report.table(result.rows)}\n\n{_measured(options)}\n")
+        sys.stdout.write(f"{network.LEGEND}\n\n")
+        sys.stdout.write(f"{report.lines_of(bounds)}\n")
+    return 0 if all(bound.holds for bound in bounds) else 1
+
+
+def _forward_delay(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    if not options.inside:
+        forward_delay.enter_namespace([*arguments, "--inside"])
+    cases = forward_delay.QUICK if options.quick else forward_delay.CASES
+    rows = forward_delay.measure(cases, options.rounds)
+    if options.json:
+        sys.stdout.write(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    else:
+        sys.stdout.write(f"{forward_delay.table(rows)}\n\n{_measured(options)}\n")
+    return 0
+
+
+def _measured(options: argparse.Namespace) -> str:
+    return f"kernel {platform.release()}; median (range) of rounds: {options.rounds}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--rounds", type=_positive, default=5, help="how often each is measured (%(default)s)"
+    )
+    common.add_argument("--json", action="store_true", help="print every measured value, for programs")
+    commands = parser.add_subparsers(required=True)
+    changes = commands.add_parser(
+        "network", parents=[common], help="outages of changes of a host's network, beside those made by hand"
+    )
+    changes.set_defaults(run=_network)
+    delay = commands.add_parser(
+        "forward-delay", parents=[common], help="how long a port that joins a bridge waits"
+    )
+    delay.add_argument("--quick", action="store_true", help="a short and a longer wait only")
+    delay.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    delay.set_defaults(run=_forward_delay)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,109 @@
+"""What was measured of changes of a network, as a table and a verdict; pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from testbed.ping import Ping
+
+WORST_RATIO = 1.2
+"""A takeover may cost at most this much of what it costs by hand."""
+WORST_LIVE_LOSS = 3
+"""A live change may lose at most so many packets, in its worst round."""
+_WIDTHS = (18, 6, 17, 20, 18)
+
+
+@dataclass(frozen=True)
+class Outage:
+    """What one change cost: packets without an answer, the longest gap and all gaps together, in seconds."""
+
+    lost: int
+    longest: float
+    total: float
+
+    @classmethod
+    def of(cls, ping: Ping) -> Outage:
+        """Return what a ping that ran during the change tells."""
+        gaps = [gap.seconds for gap in ping.gaps]
+        return cls(ping.lost, max(gaps, default=0.0), sum(gaps))
+
+
+@dataclass
+class Row:
+    """One kind of change, and what it cost in each round: made by us, and by hand with the same files."""
+
+    name: str
+    ours: list[Outage] = field(default_factory=list)
+    by_hand: list[Outage] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One sentence of the verdict."""
+
+    sentence: str
+    holds: bool
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Return the rows as lines of at most 80 columns: the median of each, and its range."""
+    lines = [_line("change", "by", "packets lost", "longest gap, s", "all gaps, s")]
+    for row in rows:
+        lines.append(_line(row.name, "us", *_cells(row.ours)))
+        lines.append(_line("", "hand", *_cells(row.by_hand)))
+    return "\n".join(lines)
+
+
+def verdict(takeover: Row, live: Iterable[Row]) -> list[Bound]:
+    """Return what is promised of the takeover, beside the one by hand, and of live changes; does it hold?"""
+    ratios = {
+        "packets": _ratio(takeover, lambda outage: outage.lost),
+        "longest gap": _ratio(takeover, lambda outage: outage.longest),
+        "all gaps": _ratio(takeover, lambda outage: outage.total),
+    }
+    said = ", ".join(f"{what} {ratio:.2f}" for what, ratio in ratios.items())
+    sentence = f"takeover: {said} of by hand (at most {WORST_RATIO})"
+    bounds = [Bound(sentence, max(ratios.values()) <= WORST_RATIO)]
+    for row in live:
+        worst = max(outage.lost for outage in row.ours)
+        sentence = f"{row.name}: {worst} packets in the worst round (at most {WORST_LIVE_LOSS})"
+        bounds.append(Bound(sentence, worst <= WORST_LIVE_LOSS))
+    return bounds
+
+
+def lines_of(bounds: Iterable[Bound]) -> str:
+    """Return the bounds as lines."""
+    return "\n".join(f"{'holds ' if bound.holds else 'BROKEN'}  {bound.sentence}" for bound in bounds)
+
+
+def as_json(rows: Iterable[Row], bounds: Iterable[Bound]) -> dict[str, Any]:
+    """Return everything that was measured, for programs."""
+    return {"changes": [asdict(row) for row in rows], "bounds": [asdict(bound) for bound in bounds]}
+
+
+def _ratio(row: Row, value: Callable[[Outage], float]) -> float:
+    """Return how the medians relate; where it costs nothing by hand it may cost us nothing."""
+    ours, by_hand = (statistics.median(map(value, outages)) for outages in (row.ours, row.by_hand))
+    return ours / by_hand if by_hand else math.inf if ours else 0.0
+
+
+def _cells(outages: Sequence[Outage]) -> tuple[str, str, str]:
+    return (
+        _spread([outage.lost for outage in outages], ".0f"),
+        _spread([outage.longest for outage in outages], ".2f"),
+        _spread([outage.total for outage in outages], ".2f"),
+    )
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    """Return the median, and the range where the values differ."""
+    median, low, high = (format(v, form) for v in (statistics.median(values), min(values), max(values)))
+    return median if low == high else f"{median} ({low}-{high})"
+
+
+def _line(*cells: str) -> str:
+    return "".join(cell.ljust(width) for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
