@@ -9,8 +9,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from bench import forward_delay, network, report
+from bench import forward_delay
 from providers.errors import LabError
+
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,9 +23,15 @@ def main(arguments: Sequence[str]) -> int:
     except LabError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
 
 
 def _network(options: argparse.Namespace, _arguments: Sequence[str]) -> int:
+    # Imported late: it brings the whole provider, which forward-delay can do without.
+    from bench import network, report  # noqa: PLC0415
+
     result = network.measure(options.rounds)
     bounds = report.verdict(result.takeover, result.live)
     if options.json:

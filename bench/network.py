@@ -31,7 +31,8 @@ LEGEND = """\
 A request each 10 ms; lost: no answer within 0.5 s. By hand: ifdown, the file
 that we have made, ifup; a rollback there is a takeover, back a give-back.
 bridge_hw: a line of our file that keeps the bridge's address; bridge-utils
-sleeps 1 s after it, so a takeover by hand is shown without it too."""
+sleeps 1 s after it, so a takeover by hand is shown without it too. STP on: a
+port that forwards already goes on; by hand it joins anew, listens and learns."""
 _ROLLBACK_PATIENCE = 60.0
 
 
@@ -114,7 +115,7 @@ class _Bench:
         self.live = tuple(zip(LIVE_CHANGES, changed, self.result.live, strict=True))
 
     def round(self, *, we_begin: bool) -> None:
-        """Make every change once by ours and once by hand, each from the same state."""
+        """Make every change once by our provider and once by hand, each from the same state."""
         turns = (self._we_take_over, self._take_over_by_hand, self._take_over_plainly)
         for turn in turns if we_begin else reversed(turns):
             turn()

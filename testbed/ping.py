@@ -84,7 +84,9 @@ class Ping:
     def running(self) -> Iterator[Ping]:
         """Ping until the end of the block, and as long as the last answers may take."""
         argv = [sys.executable, "-I", __file__, self.address]
-        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sender:
+        pipe = subprocess.PIPE
+        # a session of its own: Ctrl-C is for the one that watches, who then ends the sender
+        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as sender:
             if sender.stdout is None or sender.stdout.readline() != _READY:
                 raise OSError(f"cannot ping {self.address}: the sender ended")
             try:
