@@ -64,11 +64,11 @@ class Ping:
         """The times without an answer, in their order."""
         found: list[Gap] = []
         first: int | None = None
-        for number, sent in enumerate(self.sent):
+        for number in range(len(self.sent)):
             if number not in self.answered:
                 first = number if first is None else first
             elif first is not None:
-                found.append(Gap(self.sent[first], max(self.answered[number], sent)))
+                found.append(Gap(self.sent[first], self.answered[number]))
                 first = None
         if first is not None:
             found.append(Gap(self.sent[first], self.sent[-1]))
