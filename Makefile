@@ -5,7 +5,7 @@ PYTHON := .lab/venv/bin/python
 export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup testbed-setup up preview machines down schema test lint format \
+.PHONY: help setup testbed-setup up preview look machines down schema test lint format \
     bench-network bench-forward-delay
 
 help: ## this list
@@ -21,8 +21,12 @@ testbed-setup:
 up: testbed-setup ## the stack file's machines become hypervisors with guests, on the testbed
 	@$(PYTHON) -m lab up --stack $(STACK) $(if $(REFRESH),--refresh)
 
-preview: testbed-setup ## what `make up` would change; contacts no host
+preview: testbed-setup ## what `make up` would change, of the hosts' network too; changes and starts nothing
 	@$(PYTHON) -m lab preview --stack $(STACK)
+
+look: ## what `pulumi up` would change of the network of any hosts; changes nothing
+	@scripts/setup toolchain/debian-packages.txt
+	@$(PYTHON) -m lab look --stack $(STACK)
 
 machines: testbed-setup ## only start the testbed's bare machines, to look at them first
 	@$(PYTHON) -m lab machines --stack $(STACK)

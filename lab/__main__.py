@@ -1,4 +1,4 @@
-"""`python -m lab COMMAND`: what `make up`, `make preview`, `make machines` and `make down` run."""
+"""`python -m lab COMMAND`: what `make COMMAND` runs, for the commands below."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "up": commands.up,
     "preview": commands.preview,
+    "look": commands.look,
     "machines": commands.machines,
     "down": commands.down,
 }

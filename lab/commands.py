@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,8 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from config import Guest, Host, Lab
+from config import NAMESPACE, Guest, Host, Lab
 from lab.engine import PARALLEL, Engine
+from lab.look import NoAnswer
+from lab.look import look as look_at_hosts
+from lab.outlooks import report
 from lab.report import SSH_PORT, HostRow, Login, logins, table
 from lab.settings import Settings
 from providers.errors import LabError
@@ -38,12 +42,22 @@ def up(settings: Settings) -> int:
 
 
 def preview(settings: Settings) -> int:
-    """Run `pulumi preview`; it contacts no host and starts no machine."""
+    """Run `pulumi preview`, which contacts no host, then look at the hosts; no machine is started."""
     check_stack_file(settings, "preview")
     with locked(testbed_of(settings)) as bed:
-        prepare(settings, bed, bed.enrol)
+        lab = prepare(settings, bed, bed.enrol)
         engine = engine_of(settings)
-        return engine.run(["preview", *stack_arguments(settings, engine)])
+        status = engine.run(["preview", *stack_arguments(settings, engine)])
+        if status == 0:
+            sys.stdout.write("\n")
+            show_outlooks(settings, lab)
+        return status
+
+
+def look(settings: Settings) -> int:
+    """Look at the hosts of any stack, machines of the testbed or not: what would change of their network."""
+    show_outlooks(settings, Lab.from_stack_file(settings.stack_file, root=settings.root))
+    return 0
 
 
 def machines(settings: Settings) -> int:
@@ -117,6 +131,8 @@ def refuse_foreign_hosts(settings: Settings, command: str) -> None:
         f"make {command} touches the testbed only; for these hosts (README.md, Real machines): "
         f"pulumi {pulumi} --stack {settings.stack}"
     )
+    if command == "preview":
+        remedy += f"\nand to see what that would do to these hosts: make look STACK={settings.stack}"
     if command == "down":
         remedy += "\nthe testbed itself ends with: .lab/venv/bin/python -m testbed down"
     raise LabError(
@@ -141,7 +157,7 @@ def show(settings: Settings, lab: Lab, outputs: dict[str, Any]) -> None:
     """Print the table of the hosts as they are now, and an ssh command for every machine."""
     with ThreadPoolExecutor() as pool:
         types = [outputs["hosts"][host.name]["domain_type"] for host in lab.hosts]
-        rows = list(pool.map(look, lab.hosts, types))
+        rows = list(pool.map(row_of, lab.hosts, types))
     sys.stdout.write(f"\n{table(rows)}\n\n")
     guests = [
         login_of_guest(host, guest, outputs["guests"][guest.name]["host_key"]) for host, guest in lab.guests
@@ -149,12 +165,26 @@ def show(settings: Settings, lab: Lab, outputs: dict[str, Any]) -> None:
     print_logins(settings, [*(login_of(host) for host in lab.hosts), *guests])
 
 
-def look(host: Host, domain_type: str) -> HostRow:
+def row_of(host: Host, domain_type: str) -> HostRow:
     """Return a host's row, with the ports that its bridge has now (sysfs, brif)."""
     with connect(host.endpoint, timeout=LOOK_TIMEOUT) as session:
         ports = session.run(["ls", f"/sys/class/net/{host.bridge.name}/brif"]).stdout.split()
     guests = tuple(f"{guest.name} {guest.address.ip}" for guest in host.guests)
     return HostRow(host.name, domain_type, host.bridge.name, tuple(ports), guests)
+
+
+def show_outlooks(settings: Settings, lab: Lab) -> None:
+    """Print what `pulumi up` would change of the hosts' network as it is now; they are only read."""
+    start = time.monotonic()
+    inside = machines_of(settings)
+    # without its network nothing fences what is sent to these addresses
+    off = inside if inside and not testbed_of(settings).network.standing() else []
+    away = {machine.name: NoAnswer(machine.name, "the testbed is off", "make machines") for machine in off}
+    sights = look_at_hosts(lab, NAMESPACE, settings.stack, away)
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    sys.stdout.write(f"{report(sights, colour=colour)}\n")
+    sys.stdout.flush()
+    say(f"looked at {len(sights)} hosts in {time.monotonic() - start:.1f} s; nothing was changed")
 
 
 def print_logins(settings: Settings, machines: list[Login]) -> None:

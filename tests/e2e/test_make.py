@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import yaml
 from testbed import processes
 from tests import places
 from tests.conftest import ROOT
+from tests.contract.conftest import make_key
 
 FOLDER = ROOT / ".lab/test-make"
 BRIDGE = places.bridge("labmake")
@@ -113,11 +115,53 @@ def test_up_prints_a_table_and_logins_and_down_takes_all_away(stack_file: Path) 
     assert "unchanged" in again.stdout
     assert not CHANGED & set(again.stdout.split())
 
+    preview = lab("preview", stack_file)
+    assert preview.returncode == 0, preview.stdout + preview.stderr
+    assert preview.stdout.endswith("m1: nothing to do\n\n1 host: 1 nothing to do\n")
+
     assert traces() != []
     assert lab("down", stack_file).returncode == 0
     assert traces() == []
     assert etc() == before
     assert not FOLDER.exists()
+
+
+@pytest.mark.usefixtures("engine", "guest_image")
+def test_preview_starts_no_machine_and_look_tells_what_one_would_become(stack_file: Path) -> None:
+    off = lab("preview", stack_file)
+    assert off.returncode == 0, off.stdout + off.stderr
+    assert "+ kvm:index:HypervisorHost m1 create" in " ".join(off.stdout.split())
+    assert off.stdout.endswith("m1: did not answer: the testbed is off\n\n1 host: 1 not seen\n")
+    assert not [line for line in traces() if line.startswith("ip ")]
+
+    assert lab("machines", stack_file).returncode == 0
+    bare = lab("look", stack_file)
+    assert bare.returncode == 0, bare.stdout + bare.stderr
+    assert f"  br0 takes over {ADDRESS}/24 and the default route" in bare.stdout
+    assert "+++ m1:/etc/network/interfaces\n" in bare.stdout
+    assert bare.stdout.endswith("1 host: 1 down for a moment\n")
+
+
+def test_look_reads_a_host_outside_the_testbed(stack_file: Path, tmp_path: Path) -> None:
+    make_key(tmp_path / "id")
+    settings = yaml.safe_load(stack_file.read_text())
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    key = (tmp_path / "id.pub").read_text().strip()
+    changes = {
+        "address": "127.0.0.1",
+        "port": port,
+        "identity_file": str(tmp_path / "id"),
+        "host_keys": [key],
+    }
+    (host,) = settings["config"]["kvm-lab:hosts"]
+    del host["known_hosts"]
+    host.update(changes)
+    stack_file.write_text(yaml.safe_dump(settings))
+    looked = lab("look", stack_file)
+    assert looked.returncode == 0, looked.stderr
+    assert looked.stdout == "m1: did not answer: Connection refused\n\n1 host: 1 not seen\n"
+    stack_file.write_text(yaml.safe_dump({"config": {"kvm-lab:hosts": [{**host, "address": ADDRESS}]}}))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ Pure: text in, text out. The usual order of calls:
 """
 
 from providers.state.interfaces.giveback import give_back
+from providers.state.interfaces.lines import without_secrets
 from providers.state.interfaces.model import (
     MAIN,
     BridgeSpec,
@@ -38,4 +39,5 @@ __all__ = [
     "seen",
     "source_patterns",
     "take_over",
+    "without_secrets",
 ]

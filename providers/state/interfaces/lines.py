@@ -9,6 +9,7 @@ from functools import cached_property
 
 BLANKS = " \t\n\v\f\r"  # isspace(3) in the C locale: str.split() would take Unicode blanks too
 _SECRET = re.compile(r"psk|pass|key|secret|wpa-eap|identity", re.IGNORECASE)
+_SECRET_NAME = re.compile(rf"(?:{_SECRET.pattern})[\w-]*", re.IGNORECASE)
 _WORDS = re.compile(rf"[^{BLANKS}]+")
 
 
@@ -63,6 +64,23 @@ class Line:
     def end(self) -> str:
         r"""The line end that belongs beside this line: "\n" or "\r\n"."""
         return "\r\n" if self.raw.endswith("\r\n") else "\n"
+
+
+def without_secrets(path: str, text: str) -> str:
+    """Return a file's text for people to read, line for line: what follows the name of a secret is left out.
+
+    In commands and comments too: `up iwconfig wlan0 key s:abc` becomes `up iwconfig wlan0 key ...`.
+    """
+    return "".join(_without_secret(line.raw) for line in logical_lines(path, text))
+
+
+def _without_secret(raw: str) -> str:
+    named = _SECRET_NAME.search(raw)
+    if named is None:
+        return raw
+    first, *continued = raw[named.end() :].split("\n")
+    hidden = [" ..." if first.strip(BLANKS) else first, *("..." if line else "" for line in continued)]
+    return raw[: named.end()] + "\n".join(hidden)
 
 
 def logical_lines(path: str, text: str) -> Iterator[Line]:

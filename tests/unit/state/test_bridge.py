@@ -21,7 +21,13 @@ from providers.state.bridge_proof import (
     staged_mistakes,
     unproven,
 )
-from providers.state.bridge_refusals import NEEDED, loss_refusals, refusals, removal_refusals
+from providers.state.bridge_refusals import (
+    NEEDED,
+    loss_refusals,
+    refusals,
+    removal_refusals,
+    with_packages,
+)
 from providers.state.interfaces import MAIN, BridgeSpec, Change
 from providers.state.network import HostNetwork, parse_ifquery, parse_network, parse_status
 
@@ -502,3 +508,26 @@ def test_the_port_is_compared_with_the_one_claimed(seen: str, wanted: str, repla
     result = NetworkBridgeProvider().diff("x", olds, {**inputs, "port": wanted})
     assert result.changes
     assert result.replaces == replaces
+
+
+def test_commands_of_packages_that_are_coming_are_not_missed() -> None:
+    without = replace(host(), tools=frozenset(NEEDED) - {"brctl", "flock"})
+    (missed,) = refusals(with_packages(without, ["bridge-utils", "curl"]), SPEC)
+    assert missed.seen == "the host has no flock"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "phase", "left", "waited_for"),
+    [
+        ("pending", "applied", 30, True),
+        ("pending", "applied", -1000, True),
+        ("pending", "staged", 5, True),
+        ("pending", "staged", -6, False),
+        ("rolling-back", "up", 0, True),
+        ("rolled-back", "up", -3, False),
+        ("confirmed", "applied", 30, False),
+    ],
+)
+def test_who_must_wait_for_an_earlier_change(verdict: str, phase: str, left: int, waited_for: bool) -> None:
+    pending = parse_status(f"id=one\nverdict={verdict}\nphase={phase}\nleft={left}\n")
+    assert pending.is_in_the_way is waited_for

@@ -1,0 +1,160 @@
+"""What `make preview` prints about the hosts: a unified diff of their files and a sentence to check; pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from lab.look import Sight
+from providers.errors import LabError
+from providers.host_network import ChangeUnderWay
+from providers.state.interfaces import without_secrets
+from providers.state.outlook import FileChange, Outlook
+from providers.transport import AuthError, ConnectError, HostKeyMismatch
+
+WIDTH = 80
+INDENT = "  "
+REMEDY = f"{INDENT}to do: "
+VERDICTS = {
+    "activate": "changes, and its network is down for a moment",
+    "live": "changes live, nothing goes down",
+    "none": "nothing to do",
+}
+BOLD, RED, GREEN, CYAN = "1", "31", "32", "36"
+COLOURS = (("--- ", BOLD), ("+++ ", BOLD), ("@@ ", CYAN), ("-", RED), ("+", GREEN))
+"""How a line of a diff begins, and its colour; the first that fits."""
+COUNTED = {
+    "activate": "down for a moment",
+    "live": "changed live",
+    "none": "nothing to do",
+    "refused": "refused",
+    "unseen": "not seen",
+}
+_ERRNO = re.compile(r"^\[Errno -?[0-9]+\] ")
+
+
+def report(sights: Sequence[Sight], *, colour: bool) -> str:
+    """Return a block of lines for each host, and a last line that counts them.
+
+    All fits 80 columns but the lines of files. What no terminal should see from a host is escaped.
+    """
+    lines: list[str] = []
+    alone = True
+    for block in map(list, map(_block, sights)):
+        if lines and not (alone and len(block) == 1):
+            lines.append("")
+        alone = len(block) == 1
+        lines += block
+    counts = Counter(map(verdict, sights))
+    parts = [f"{counts[name]} {words}" for name, words in COUNTED.items() if counts[name]]
+    lines += ["", *_wrapped(f"{len(sights)} host{'s' * (len(sights) != 1)}: {', '.join(parts)}", "")]
+    return "\n".join(_coloured(line) if colour else line for line in map(printable, lines))
+
+
+def verdict(sight: Sight) -> str:
+    """Return which of COUNTED a host is."""
+    if sight.error is not None:
+        return "unseen"
+    if any(outlook.refusals for outlook in sight.outlooks):
+        return "refused"
+    kinds = {outlook.kind for outlook in sight.outlooks}
+    return next(kind for kind in VERDICTS if kind in kinds)
+
+
+def printable(line: str) -> str:
+    r"""Return the line with control characters written as `\x1b`, and bytes that are no UTF-8 as `\xff`."""
+    return "".join(c if c.isprintable() or c == "\t" else _escaped(c) for c in line)
+
+
+def unified(host: str, change: FileChange) -> list[str]:
+    """Return a unified diff of a file, by diff(1)'s rules; what may be a secret is left out of it."""
+    before, after = (_lines(change.path, text) for text in (change.before, change.after))
+    name = f"{host}:{change.path}"
+    old, new = (name if text is not None else "/dev/null" for text in (change.before, change.after))
+    return [line.removesuffix("\n") for line in _marked(difflib.unified_diff(before, after, old, new))]
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004 - where "surrogateescape" puts the bytes
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004
+
+
+def _lines(path: str, text: str | None) -> list[str]:
+    # not splitlines(): it also splits where interfaces(5) does not
+    return re.findall(r"[^\n]*\n|[^\n]+", without_secrets(path, text or ""))
+
+
+def _marked(lines: Iterable[str]) -> Iterable[str]:
+    for line in lines:
+        yield line
+        if not line.endswith("\n"):
+            yield "\\ No newline at end of file"
+
+
+def _coloured(line: str) -> str:
+    colour = next((colour for start, colour in COLOURS if line.startswith(start)), None)
+    return line if colour is None else f"\x1b[{colour}m{line}\x1b[0m"
+
+
+def _block(sight: Sight) -> Iterable[str]:
+    if sight.error is not None:
+        yield from _unseen(sight.host, sight.error)
+        return
+    kind = verdict(sight)
+    sentences = "; ".join(sentence for outlook in sight.outlooks for sentence in outlook.sentences)
+    if kind == "none":
+        yield from _wrapped(": ".join(filter(None, (sight.host, VERDICTS[kind], sentences))), "")
+        return
+    yield f"{sight.host}: {VERDICTS.get(kind, 'would be refused, nothing would change')}"
+    if sentences:
+        yield from _wrapped(sentences)
+    for outlook in sight.outlooks:
+        yield from _refusals(outlook)
+    for change in (change for outlook in sight.outlooks for change in outlook.files):
+        yield from unified(sight.host, change)
+
+
+def _refusals(outlook: Outlook) -> Iterable[str]:
+    by_remedy: dict[str, list[str]] = {}
+    for refusal in outlook.refusals:
+        by_remedy.setdefault(refusal.remedy, []).append(refusal.seen)
+    for remedy, seen in by_remedy.items():
+        yield from _story("\n".join(dict.fromkeys(seen)), remedy)
+
+
+def _unseen(host: str, error: LabError) -> Iterable[str]:
+    if isinstance(error, HostKeyMismatch):
+        yield f"{host}: not looked at, it shows another host key"
+    elif isinstance(error, AuthError):
+        yield f"{host}: not looked at, no login"
+    elif isinstance(error, ChangeUnderWay):
+        yield f"{host}: a change of its network is under way"
+    elif isinstance(error, ConnectError):
+        yield from _wrapped(f"{host}: did not answer: {_ERRNO.sub('', error.seen)}", "")
+        return
+    else:
+        yield f"{host}: could not be read"
+    yield from _story(f"{error.asked}\n{error.seen}", error.remedy)
+
+
+def _story(seen: str, remedy: str) -> Iterable[str]:
+    for line in seen.splitlines():
+        yield from _wrapped(line)
+    for number, line in enumerate(remedy.splitlines()):
+        yield from _wrapped(line, REMEDY if number == 0 else " " * len(REMEDY), " " * len(REMEDY))
+
+
+def _wrapped(text: str, first: str = INDENT, others: str = INDENT) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
