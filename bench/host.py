@@ -13,8 +13,6 @@ from providers.errors import LabError
 from testbed import Machine
 from tests.integration import bridges
 
-Options = Mapping[str, Any]
-"""Inputs of a bridge beside those that every bridge has; the others keep their defaults."""
 BRIDGE, PORT = bridges.BRIDGE, "eth0"
 _NAME = "bench-by-hand"
 _LOG, _STATUS, _NEW_FILE = f"/run/{_NAME}.log", f"/run/{_NAME}.status", f"/root/{_NAME}.interfaces"
@@ -29,8 +27,8 @@ class Host:
     machine: Machine
     outs: dict[str, Any] = field(default_factory=dict)
 
-    def converge(self, options: Options) -> None:
-        """Let our provider make the bridge as asked, whatever it is now."""
+    def converge(self, options: Mapping[str, object]) -> None:
+        """Let our provider make the bridge with these options, and with the defaults of all others."""
         with _quiet():
             if self.outs:
                 self.outs = bridges.update(self.machine, self.outs, **options)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from bench.host import BRIDGE, PORT, Host, Options
+from bench.host import BRIDGE, PORT, Host
 from bench.report import Outage, Row
 from providers.errors import LabError
 from testbed import Spec, Testbed
@@ -30,29 +30,39 @@ RANGE = IPv4Network("198.18.250.0/24")
 LEGEND = """\
 A request each 10 ms; lost: no answer within 0.5 s. By hand: ifdown, the file
 that we have made, ifup; a rollback there is a takeover, back a give-back.
-bridge_hw: a line of our file that keeps the bridge's address; bridge-utils
-sleeps 1 s after it, so a takeover by hand is shown without it too. STP on: a
-port that forwards already goes on; by hand it joins anew, listens and learns."""
+takeover, plain: by hand without our file's bridge_hw, which keeps the bridge's
+address and lets bridge-utils sleep for 1 s. STP on: a port that forwards
+already goes on; by hand it joins anew, listens and learns."""
 _ROLLBACK_PATIENCE = 60.0
+
+Make = Callable[[Host], None]
+"""Lets our provider bring the host into a state, whatever it is now."""
 
 
 @dataclass(frozen=True)
 class LiveChange:
-    """A change of a bridge's options that takes nothing down."""
+    """A change that takes nothing down, from one state of the host's bridge to another."""
 
     name: str
-    before: Options
-    after: Options
+    before: Make
+    after: Make
+    by_hand: bool = True
+    """Whether ifdown and ifup are a way to make it by hand."""
 
 
-# A forward delay needs a rollback_timeout that leaves time for listening and learning.
-_STP: Options = {"stp": True, "forward_delay": 2, "rollback_timeout": 30}
+def _bridge(**options: object) -> Make:
+    """Return what makes the bridge with these options."""
+    return lambda host: host.converge(options)
+
+
+# The longer timeout leaves time for listening and learning, as it must with STP.
+_stp = _bridge(stp=True, forward_delay=2, rollback_timeout=30)
 LIVE_CHANGES = (
-    LiveChange("STP on, delay 2 s", {}, _STP),
-    LiveChange("STP off, delay 0", _STP, {}),
-    LiveChange("delay 0 to 4 s", {}, {"forward_delay": 4}),
-    LiveChange("max_wait 0 to 5 s", {}, {"max_wait": 5}),
-    LiveChange("dns_search", {}, {"dns_search": ["lab.example"]}),
+    LiveChange("STP on, delay 2 s", _bridge(), _stp),
+    LiveChange("STP off, delay 0", _stp, _bridge()),
+    LiveChange("delay 0 to 4 s", _bridge(), _bridge(forward_delay=4)),
+    LiveChange("max_wait 0 to 5 s", _bridge(), _bridge(max_wait=5)),
+    LiveChange("dns_search", _bridge(), _bridge(dns_search=["lab.example"])),
 )
 
 
@@ -62,7 +72,7 @@ class Result:
 
     takeover: Row
     plain_takeover: Row
-    """The takeover again, beside one by hand with a file without bridge_hw."""
+    """The same takeover, beside one by hand with a file without bridge_hw."""
     there: Row
     back: Row
     give_back: Row
@@ -105,7 +115,7 @@ class _Bench:
         takeover, give_back = Row("takeover"), Row("give-back")
         self.result = Result(
             takeover=takeover,
-            plain_takeover=Row("  no bridge_hw", ours=takeover.ours),
+            plain_takeover=Row("takeover, plain", ours=takeover.ours),
             # a rollback by hand: there as a takeover, back as a give-back
             there=Row("rollback: there", by_hand=takeover.by_hand),
             back=Row("rollback: back", by_hand=give_back.by_hand),
@@ -123,12 +133,11 @@ class _Bench:
         live_turns = (self._we_change_live, self._change_by_hand)
         for change, text, row in self.live:
             for live_turn in live_turns if we_begin else reversed(live_turns):
-                self.host.converge(change.before)
                 live_turn(change, text, row)
         self.host.give_back()
 
     def _file_of(self, change: LiveChange) -> str:
-        self.host.converge(change.after)
+        change.after(self.host)
         return self.host.interfaces()
 
     def _we_take_over(self) -> None:
@@ -165,13 +174,16 @@ class _Bench:
         self.result.back.ours.append(Outage.of(ping.between(there, math.inf)))
 
     def _we_change_live(self, change: LiveChange, text: str, row: Row) -> None:
+        change.before(self.host)
         with self._watched(row.ours):
-            self.host.converge(change.after)
+            change.after(self.host)
         self._expect_file(text)
 
-    def _change_by_hand(self, _change: LiveChange, text: str, row: Row) -> None:
-        with self._watched(row.by_hand):
-            self.host.change_by_hand(text, down=BRIDGE, up=BRIDGE)
+    def _change_by_hand(self, change: LiveChange, text: str, row: Row) -> None:
+        if change.by_hand:
+            change.before(self.host)
+            with self._watched(row.by_hand):
+                self.host.change_by_hand(text, down=BRIDGE, up=BRIDGE)
 
     @contextmanager
     def _watched(self, outages: list[Outage]) -> Iterator[None]:

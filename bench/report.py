@@ -34,7 +34,10 @@ class Outage:
 
 @dataclass
 class Row:
-    """One kind of change, and what it cost in each round: made by us, and by hand with the same files."""
+    """One kind of change, and what it cost in each round: made by us, and by hand with the same files.
+
+    `by_hand` stays empty where nobody would make it by ifdown and ifup.
+    """
 
     name: str
     ours: list[Outage] = field(default_factory=list)
@@ -54,7 +57,8 @@ def table(rows: Iterable[Row]) -> str:
     lines = [_line("change", "by", "packets lost", "longest gap, s", "all gaps, s")]
     for row in rows:
         lines.append(_line(row.name, "us", *_cells(row.ours)))
-        lines.append(_line("", "hand", *_cells(row.by_hand)))
+        if row.by_hand:
+            lines.append(_line("", "hand", *_cells(row.by_hand)))
     return "\n".join(lines)
 
 

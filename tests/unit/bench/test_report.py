@@ -25,6 +25,12 @@ def test_table_fits_a_terminal_and_shows_median_and_range() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_what_nobody_makes_by_hand_has_one_line() -> None:
+    assert table([Row("netfilter", outages(0))]).splitlines()[1:] == [
+        "netfilter         us    0                0.00                0.00"
+    ]
+
+
 @pytest.mark.parametrize(
     ("ours", "by_hand", "holds"),
     [
