@@ -23,6 +23,7 @@ VERDICTS = {
     "live": "changes live, nothing goes down",
     "none": "nothing to do",
 }
+"""By the kind of an outlook, the weightiest first."""
 BOLD, RED, GREEN, CYAN = "1", "31", "32", "36"
 COLOURS = (("--- ", BOLD), ("+++ ", BOLD), ("@@ ", CYAN), ("-", RED), ("+", GREEN))
 """How a line of a diff begins, and its colour; the first that fits."""
@@ -33,6 +34,13 @@ COUNTED = {
     "refused": "refused",
     "unseen": "not seen",
 }
+"""What the last line counts: VERDICTS, and what else a host may be."""
+UNSEEN: tuple[tuple[type[LabError], str], ...] = (
+    (HostKeyMismatch, "not looked at, it shows another host key"),
+    (AuthError, "not looked at, no login"),
+    (ChangeUnderWay, "a change of its network is under way"),
+)
+"""Errors that come with a remedy, by kind; of other hosts that did not answer one line is enough."""
 _ERRNO = re.compile(r"^\[Errno -?[0-9]+\] ")
 
 
@@ -110,7 +118,7 @@ def _block(sight: Sight) -> Iterable[str]:
     if kind == "none":
         yield from _wrapped(": ".join(filter(None, (sight.host, VERDICTS[kind], sentences))), "")
         return
-    yield f"{sight.host}: {VERDICTS.get(kind, 'would be refused, nothing would change')}"
+    yield from _wrapped(f"{sight.host}: {VERDICTS.get(kind, 'would be refused, nothing would change')}", "")
     if sentences:
         yield from _wrapped(sentences)
     for outlook in sight.outlooks:
@@ -128,18 +136,12 @@ def _refusals(outlook: Outlook) -> Iterable[str]:
 
 
 def _unseen(host: str, error: LabError) -> Iterable[str]:
-    if isinstance(error, HostKeyMismatch):
-        yield f"{host}: not looked at, it shows another host key"
-    elif isinstance(error, AuthError):
-        yield f"{host}: not looked at, no login"
-    elif isinstance(error, ChangeUnderWay):
-        yield f"{host}: a change of its network is under way"
-    elif isinstance(error, ConnectError):
+    known = next((words for kind, words in UNSEEN if isinstance(error, kind)), None)
+    if known is None and isinstance(error, ConnectError):
         yield from _wrapped(f"{host}: did not answer: {_ERRNO.sub('', error.seen)}", "")
-        return
     else:
-        yield f"{host}: could not be read"
-    yield from _story(f"{error.asked}\n{error.seen}", error.remedy)
+        yield from _wrapped(f"{host}: {known or 'could not be read'}", "")
+        yield from _story(f"{error.asked}\n{error.seen}", error.remedy)
 
 
 def _story(seen: str, remedy: str) -> Iterable[str]:
