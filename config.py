@@ -205,6 +205,8 @@ class Bridge(Section):
     """The host's network interface that becomes the bridge's port, such as eth0."""
     name: BridgeName = "br0"
     """The bridge's name."""
+    extra_ports: tuple[InterfaceName, ...] = ()
+    """Further network interfaces of the host that become ports too; they have no addresses."""
     stp: Switch = False
     """Spanning tree protocol: must be off where migration is on."""
     forward_delay: Annotated[int, *number(0, 30, "seconds")] = 0
@@ -224,6 +226,14 @@ class Bridge(Section):
         if name == info.data.get("port"):
             raise ValueError("another name than the port's")
         return name
+
+    @field_validator("extra_ports", mode="after")
+    @classmethod
+    def _others(cls, ports: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for option, what in (("name", "the bridge"), ("port", "its port")):
+            if info.data.get(option) in ports:
+                raise ValueError(f"interfaces besides {what} {info.data[option]}")
+        return checks.each_once(ports)
 
     @field_validator("forward_delay", mode="after")
     @classmethod
@@ -321,6 +331,8 @@ class Host(Section):
     """More Debian packages for the host; no desktop and no display server."""
     shutdown_timeout: Annotated[int, *number(1, 3600, "seconds")] = 180
     """Seconds that a guest may take to power off, when it must, before its power is cut."""
+    bridge_netfilter: Switch | None = None
+    """Whether what its bridges pass on goes through its firewall; left out, it stays as the host has it."""
     bridge: Bridge
     """Its bridge."""
     guests: tuple[Guest, ...] = ()

@@ -123,12 +123,8 @@ class BaseImageProvider(HostProvider[BaseImageInputs]):
         What overlays need stays, without a claim: GuestDisk's delete takes it away with the last of them.
         """
         with connect(inputs.endpoint) as session, session.lock(inputs.key), session.lock(KIND):
-            record = records.load(session, KIND, inputs.key)
-            if record is None:
-                return
-            others = record.released(inputs.stack)
-            if others is not None:
-                records.save(session, others)
+            record, others = records.release(session, KIND, inputs.key, inputs.stack)
+            if record is None or others:
                 return
             _remove_part(session, inputs)
             if record.adopted:

@@ -74,19 +74,22 @@ class Request:
     id: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
-def observe(session: Session, bridge_name: str, port: str, *, probe: bool = False) -> HostNetwork:
+def observe(
+    session: Session, bridge_name: str, port: str, extra_ports: Sequence[str] = (), *, probe: bool = False
+) -> HostNetwork:
     """Return the host's network now, in one round trip.
 
     Args:
         session: an open session.
         bridge_name: the bridge in question.
         port: its port.
+        extra_ports: further ports in question.
         probe: also ask gateways and libvirt whether they answer.
     """
     script = (_SCRIPTS / "network-facts.sh").read_text(encoding="utf-8")
     arguments = [bridge_name, port, *(["probe"] if probe else [])]
     result = session.run(["sh", "-c", script, "network-facts", *arguments], timeout=_FACTS_TIMEOUT)
-    return network.parse_network(result.stdout, bridge_name, port)
+    return network.parse_network(result.stdout, bridge_name, port, extra_ports)
 
 
 def read_files(session: Session, seen: HostNetwork) -> tuple[HostNetwork, dict[str, str]]:
@@ -303,6 +306,7 @@ def _bundle(request: Request) -> bytes:
     plan, before = request.plan, request.before
     content: dict[str, bytes] = {
         "transaction.sh": (_SCRIPTS / "network-transaction.sh").read_bytes(),
+        "bridge-loop.sh": (_SCRIPTS / "bridge-loop.sh").read_bytes(),
         "settings": _settings(request).encode(),
         "live": _lines(plan.live),
         "undo": _lines(plan.undo),
@@ -345,6 +349,8 @@ def _settings(request: Request) -> str:
         "down": " ".join(plan.down),
         "up": " ".join(plan.up),
         "names": " ".join(plan.names),
+        "joining": " ".join(plan.joining),
+        "uplink": plan.uplink,
         "record": request.record_path,
     }
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
@@ -415,13 +421,16 @@ class _Prover:
             timeout=_STEP_TIMEOUT,
         )
         if confirmed.exit_status == 0:
+            for note in self.last.notes:
+                self.say(note)
             self.last = replace(self.last, verdict="confirmed")
         else:
             self.problems = [confirmed.stderr.strip()]
         return after
 
     def _observe(self, session: Session) -> HostNetwork:
-        return observe(session, self.request.before.bridge, self.request.before.port, probe=True)
+        before = self.request.before
+        return observe(session, before.bridge, before.port, before.extra_ports, probe=True)
 
     def _await_rollback(self, after: HostNetwork | None) -> HostNetwork:
         """Wait until the host says how it ended; a confirmation may still have won."""

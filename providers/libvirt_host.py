@@ -70,12 +70,8 @@ class LibvirtHostProvider(HostProvider[LibvirtHostInputs]):
     def delete_thing(self, inputs: LibvirtHostInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Drop the claim; with the last one a daemon that did not run before is stopped."""
         with connect(inputs.endpoint) as session, session.lock(KIND):
-            record = records.load(session, KIND, KEY)
-            if record is None:
-                return
-            others = record.released(inputs.stack)
-            if others is not None:
-                records.save(session, others)
+            record, others = records.release(session, KIND, KEY, inputs.stack)
+            if record is None or others:
                 return
             socket = record.facts.get("socket")
             if not record.adopted and isinstance(socket, str):

@@ -31,7 +31,7 @@ from providers.state.record import Record
 from providers.transport import Session, TransportError, connect
 
 KIND = "bridge"
-OPTIONS = ("port", "stp", "forward_delay", "max_wait", "dns_search", "ipv6_auto")
+OPTIONS = ("port", "extra_ports", "stp", "forward_delay", "max_wait", "dns_search", "ipv6_auto")
 """The inputs on which all stacks that claim a bridge must agree."""
 STP_DELAYS = range(2, 31)
 """Forward delays that the kernel takes with STP on, in seconds."""
@@ -45,6 +45,8 @@ class NetworkBridgeInputs(HostInputs):
 
     name: str
     port: str
+    extra_ports: tuple[str, ...] = ()
+    """Further ports, which have no addresses."""
     stp: bool = False
     forward_delay: int = Field(default=0, ge=0, le=30)
     """Seconds a new port waits before it passes traffic."""
@@ -65,6 +67,11 @@ class NetworkBridgeInputs(HostInputs):
             raise ValueError("expected an interface's name: 1 to 15 letters, digits, '.', '_' or '-'")
         return value
 
+    @field_validator("extra_ports")
+    @classmethod
+    def _interface_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(cls._interface_name, value))
+
     @field_validator("dns_search")
     @classmethod
     def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -77,6 +84,9 @@ class NetworkBridgeInputs(HostInputs):
     def _fits(self) -> Self:
         if self.name == self.port:
             raise ValueError(f"a bridge cannot be its own port: {self.name}")
+        named = (self.name, self.port, *self.extra_ports)
+        if twice := sorted({name for name in self.extra_ports if named.count(name) > 1}):
+            raise ValueError(f"extra_ports must be others, each once: {', '.join(twice)}")
         if self.stp and self.forward_delay not in STP_DELAYS:
             raise ValueError(
                 f"with STP the kernel takes forward delays of 2 to 30 s only, not {self.forward_delay}"
@@ -100,9 +110,9 @@ class NetworkBridgeInputs(HostInputs):
         """What this stack claims."""
         return self.model_dump(mode="json", include=set(OPTIONS))
 
-    def spec(self, hw_address: str | None = None) -> BridgeSpec:
+    def spec(self, former_ports: tuple[str, ...] = ()) -> BridgeSpec:
         """Return the bridge as interfaces(5) shall have it."""
-        return BridgeSpec(**self.options, name=self.name, hw_address=hw_address)
+        return BridgeSpec(**self.options, name=self.name, former_ports=former_ports)
 
 
 class BridgeRefused(LabError):  # noqa: N818 - the name says what happened
@@ -158,17 +168,18 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
     def read_thing(self, inputs: NetworkBridgeInputs, outs: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the options as files and kernel have them; both, where they disagree."""
         with connect(inputs.endpoint) as session:
-            host = _look(session, inputs)
-        if host.record is None or inputs.stack not in host.record.claims:
-            return None
-        claimed = _claimed(inputs, host.record)
+            record = records.load(session, KIND, inputs.name)
+            if record is None or inputs.stack not in record.claims:
+                return None
+            claimed = _claimed(inputs, record)
+            host = _look(session, claimed)
         found = interfaces.seen(host.tree, claimed.spec())
         link = host.network.links.get(inputs.name)
         if found is None and link is None:
             return None
         return {
             **_drift(host.network, claimed, found),
-            **_outputs(claimed, host.network, host.record),
+            **_outputs(claimed, host.network, record),
             "sentences": outs.get("sentences", []),
         }
 
@@ -176,13 +187,11 @@ class NetworkBridgeProvider(HostProvider[NetworkBridgeInputs]):
         """Drop the claim; after the last one the port has its stanzas again, what was adopted its options."""
         say = self._sayer(inputs)
         with _working(inputs, say) as work:
-            record = records.load(work.session, KIND, inputs.name)
-            rest = record.released(inputs.stack) if record else None
+            record, others = records.release(work.session, KIND, inputs.name, inputs.stack)
+            if others:
+                say(f"{inputs.name} stays: {', '.join(others)} claims it too")
+                return
             if record is not None and inputs.stack in record.claims:
-                if rest is not None:
-                    records.save(work.session, rest)
-                    say(f"{inputs.name} stays: {', '.join(rest.claims)} claims it too")
-                    return
                 self._undo(work, _claimed(inputs, record), record, say)
         _clean_up(inputs)
 
@@ -267,13 +276,10 @@ def _working(inputs: NetworkBridgeInputs, say: Callable[[str], None]) -> Iterato
 def _clean_up(inputs: NetworkBridgeInputs) -> None:
     """Forget the bridge, unless another stack has claimed it since the lock went with the old connection."""
     with connect(inputs.endpoint) as session, session.lock(KIND, timeout=_lock_timeout(inputs)):
-        record = records.load(session, KIND, inputs.name)
-        rest = record.released(inputs.stack) if record else None
-        if rest is None:
+        _, others = records.release(session, KIND, inputs.name, inputs.stack)
+        if not others:
             host_network.forget(session)
             records.erase(session, KIND, inputs.name)
-        elif rest != record:
-            records.save(session, rest)
 
 
 def _lock_timeout(inputs: NetworkBridgeInputs) -> float:
@@ -282,9 +288,12 @@ def _lock_timeout(inputs: NetworkBridgeInputs) -> float:
 
 
 def _look(session: Session, inputs: NetworkBridgeInputs, *, probe: bool = False) -> _Host:
-    network = host_network.observe(session, inputs.name, inputs.port, probe=probe)
+    record = records.load(session, KIND, inputs.name)
+    claimed = _claimed(inputs, record).extra_ports if record else ()
+    extra_ports = tuple(dict.fromkeys((*inputs.extra_ports, *claimed)))
+    network = host_network.observe(session, inputs.name, inputs.port, extra_ports, probe=probe)
     network, tree = host_network.read_files(session, network)
-    return _Host(network, tree, records.load(session, KIND, inputs.name))
+    return _Host(network, tree, record)
 
 
 def _claimed(inputs: NetworkBridgeInputs, record: Record) -> NetworkBridgeInputs:
@@ -309,6 +318,7 @@ def _refuse_other_claims(inputs: NetworkBridgeInputs, record: Record | None) -> 
     for stack, claim in record.claims.items():
         if stack == inputs.stack or not isinstance(claim, dict):
             continue
+        claim = {"extra_ports": [], **claim}  # noqa: PLW2901 - a record from before there was this option
         differences += [
             f"{option}: {claim.get(option)!r} for stack {stack}, {wanted!r} asked here"
             for option, wanted in inputs.options.items()
@@ -326,23 +336,24 @@ def _plan(inputs: NetworkBridgeInputs, host: _Host) -> tuple[Plan, Goal, Record]
     Raises:
         BridgeRefused: with every reason against it.
     """
-    reasons = bridge_refusals.refusals(host.network, inputs.spec())
+    spec = inputs.spec(_former_ports(inputs, host.record))
+    reasons = bridge_refusals.refusals(host.network, spec)
     found, change = None, Change({})
-    spec = inputs.spec()
     try:
         found = interfaces.seen(host.tree, spec)
         if found is None and inputs.port in host.network.links:
-            spec = inputs.spec(host.network.links[inputs.port].hw_address)
+            hw_address = host.network.links[inputs.port].hw_address
+            spec = spec.model_copy(update={"hw_address": hw_address})
         change = interfaces.take_over(host.tree, spec, _original(host.record))
     except InterfacesError as error:
         reasons += _reasons(error)
     if reasons:
         raise _refused(inputs.asked, reasons)
-    plan = bridge.plan(host.network, spec, host.tree, change, found)
+    plan = bridge.plan(host.network, spec, host.tree, change, found, found_up=_found_up(host.record))
     reasons = bridge_refusals.loss_refusals(host.network, plan, host.tree, change)
     if reasons:
         raise _refused(inputs.asked, reasons)
-    return plan, bridge_proof.goal_of(host.network, spec, change), _record(inputs, host.record, found, change)
+    return plan, bridge_proof.goal_of(host.network, spec, change), _record(inputs, host, found, change)
 
 
 def _plan_back(
@@ -360,12 +371,17 @@ def _plan_back(
     change = interfaces.give_back(tree, original)
     after = {**tree, **change.files}
     left = interfaces.seen(after, inputs.spec())
+    found_up = _found_up(host.record)
     if left is None:
         reasons = bridge_refusals.removal_refusals(network, after)
-        plan = bridge.plan_give_back(network, tree, change)
+        plan = bridge.plan_give_back(network, tree, change, found_up=found_up)
         goal = bridge_proof.goal_of_give_back(network)
     else:
-        plan = bridge.plan_release(network, left, tree, change, interfaces.seen(tree, left))
+        former = tuple(name for name in inputs.extra_ports if name not in left.extra_ports)
+        left = left.model_copy(update={"former_ports": former})
+        plan = bridge.plan_release(
+            network, left, tree, change, interfaces.seen(tree, left), found_up=found_up
+        )
         goal = bridge_proof.goal_of_release(network, left, tree, change)
     if plan.kind != "none":
         reasons += bridge_refusals.loss_refusals(network, plan, tree, change)
@@ -422,7 +438,7 @@ def _without_former(session: Session, inputs: NetworkBridgeInputs, host: _Host) 
         claim = record.claims.get(inputs.stack) if record else None
         if record is None or not isinstance(claim, dict):
             continue
-        former = inputs.model_copy(update={"name": key, "port": claim.get("port", inputs.port)})
+        former = _claimed(inputs.model_copy(update={"name": key}), record)
         if (former.name, former.port) != (inputs.name, inputs.port):
             return _given_back(former, host, record)
     return host, []
@@ -440,7 +456,8 @@ def _given_back(former: NetworkBridgeInputs, host: _Host, record: Record) -> tup
     tree = {**host.tree, **change.files}
     if interfaces.seen(tree, former.spec()) is not None:
         return replace(host, tree=tree, record=kept), [f"{former.name} is given back as it was found"]
-    guests = [name for name in host.network.members(former.name) if name != former.port]
+    own_ports = former.spec().ports
+    guests = [name for name in host.network.members(former.name) if name not in own_ports]
     sentences = [f"{former.name} is taken away first: {former.port} has its own addresses again"]
     if guests:
         sentences.append(f"{', '.join(guests)} must be off {former.name} by then")
@@ -461,15 +478,35 @@ def _original(record: Record | None) -> dict[str, JsonValue] | None:
     return original if isinstance(original, dict) and original else None
 
 
-def _record(
-    inputs: NetworkBridgeInputs, record: Record | None, found: BridgeSpec | None, change: Change
-) -> Record:
+def _former_ports(inputs: NetworkBridgeInputs, record: Record | None) -> tuple[str, ...]:
+    """Return the further ports that this stack has claimed and asks for no more, but those found there."""
+    if record is None or inputs.stack not in record.claims:
+        return ()
+    original = _original(record)
+    found = interfaces.ports_before(original) if original else ()
+    kept = {*inputs.extra_ports, *found}
+    return tuple(name for name in _claimed(inputs, record).extra_ports if name not in kept)
+
+
+def _found_up(record: Record | None) -> frozenset[str]:
+    """Return the further ports that were up before they were the bridge's."""
+    names = record.facts.get("found_up") if record else None
+    return frozenset(map(str, names)) if isinstance(names, list) else frozenset()
+
+
+def _record(inputs: NetworkBridgeInputs, host: _Host, found: BridgeSpec | None, change: Change) -> Record:
     """Return the claims with this stack's; what was there before the first of them is kept for its return."""
+    record = host.record
     if record is None:
         record = Record(kind=KIND, key=inputs.name, adopted=found is not None)
     # without stanzas of the bridge an earlier original has been given back by hand
     if change.original and (found is None or "original" not in record.facts):
         record = record.with_facts(original=change.original)
+    joining = {name for name in inputs.extra_ports if host.network.links[name].master != inputs.name}
+    up = {name for name in joining if host.network.links[name].up}
+    if joining:
+        names: list[JsonValue] = [*sorted((_found_up(record) - joining) | up)]
+        record = record.with_facts(found_up=names)
     return record.claimed(inputs.stack, inputs.options)
 
 
@@ -501,7 +538,9 @@ def _outputs(inputs: NetworkBridgeInputs, network: HostNetwork, record: Record) 
         "hw_address": link.hw_address if link else "",
         "addresses": [address.text for address in network.on(network.bridge)],
         "adopted": record.adopted,
-        "ports": [network.port] if network.port in network.members(network.bridge) else [],
+        "ports": [
+            name for name in (network.port, *inputs.extra_ports) if name in network.members(network.bridge)
+        ],
     }
 
 
@@ -511,8 +550,10 @@ def _drift(network: HostNetwork, inputs: NetworkBridgeInputs, found: BridgeSpec 
     port = network.links.get(inputs.port)
     enslaved = port is not None and port.master == inputs.name
     in_files = found.model_dump(mode="json", include=set(OPTIONS)) if found else {}
+    members = network.members(inputs.name)
     in_kernel = {
         "port": inputs.port if enslaved else None,
+        "extra_ports": [name for name in inputs.extra_ports if name in members],
         "stp": link.stp if link else None,
         "forward_delay": link.forward_delay if link else None,
     }

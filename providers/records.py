@@ -53,6 +53,21 @@ def save(session: Session, record: Record) -> None:
     session.write(path_of(record.kind, record.key), text.encode(), mode=0o600)
 
 
+def release(session: Session, kind: str, key: str, stack: str) -> tuple[Record | None, tuple[str, ...]]:
+    """Drop a stack's claim; the last one's thing is the caller's to undo, who then erases the record.
+
+    Returns:
+        The record as it was, None when there is none; and who else claims the thing, so that it must stay.
+    """
+    record = load(session, kind, key)
+    rest = record.released(stack) if record else None
+    if rest is None:
+        return record, ()
+    if rest != record:
+        save(session, rest)
+    return record, tuple(rest.claims)
+
+
 def erase(session: Session, kind: str, key: str) -> None:
     """Remove the record; a record that is not there is no error."""
     session.remove(path_of(kind, key))

@@ -87,6 +87,13 @@ if command -v ping >/dev/null; then
         [ -z "$via" ] || ! answers "$via" "$device" || printf '%s\n' "$via"
     done | sort -u | fact answering
 fi
+# libvirt's own notes on running guests, which need no libvirt to read.
+for path in /run/libvirt/qemu/*.xml; do
+    [ ! -r "$path" ] || sed -n "s/.*<target dev='\([^']*\)'.*/\1/p" "$path" | while read -r device; do
+        guest=${path##*/}
+        printf '%s %s\n' "$device" "${guest%.xml}"
+    done
+done | fact domains
 # Where only its socket is there, asking starts libvirt: that is an answer too.
 for unit in libvirtd virtqemud; do
     if systemctl --quiet is-active "$unit" "$unit.socket" 2>/dev/null &&

@@ -18,6 +18,7 @@
 #   manifest    a line per file: number, path
 #   old/ new/   what the client read and what it wants, by number; kept/ is made here with owner and mode
 #   live undo   commands of a change that takes nothing down, and those that take it back
+#   bridge-loop.sh  looks whether a further port of the bridge would make a loop
 #   record      the claims on the bridge as they are once this is confirmed; none: nobody claims it then
 #   pending     the verdict is the name of this empty file: pending, confirmed, rolling-back, rolled-back.
 #               It changes by rename, under a lock: one of confirm and rollback wins, and a full disk
@@ -51,9 +52,11 @@ command_limit=20
 staged_limit=20
 
 # id and stack of the change; kind: activate or live; the bridge, and the hardware address to make it with;
-# the port that leaves it; seconds until the timer; interfaces to take down and to bring up, in order; every
-# interface to compare; where the record belongs.
-id='' stack='' kind='' bridge='' hardware='' leaving='' timeout=60 down='' up='' names='' record=''
+# the port that leaves it; the further ports that join it, and the interface that leads where it is already; seconds
+# until the timer; interfaces to take down and to bring up, in order; every interface to compare; where the record
+# belongs.
+id='' stack='' kind='' bridge='' hardware='' leaving='' joining='' uplink='' timeout=60 down='' up='' names=''
+record=''
 
 say() { printf 'network-transaction: %s\n' "$*" >&2; }
 
@@ -374,7 +377,13 @@ reattach() { # the port that shall not
 activate() {
     enter_phase down && prepare_bridge && take_down && leave_bridge &&
         enter_phase swap && each_file swap_in &&
-        enter_phase up && bring_up && reattach "$leaving"
+        enter_phase up && bring_up && reattach "$leaving" && sh -eu "$here/live"
+}
+
+# Nothing is changed yet, and nothing forwarded: a loop would take everybody's network down, not just this host's.
+look_for_loops() {
+    # shellcheck disable=SC2086  # a list of interface names
+    [ -z "$joining" ] || sh "$here/bridge-loop.sh" look "$here/before" "$uplink" $joining >"$here/notes"
 }
 
 change_live() {
@@ -382,7 +391,7 @@ change_live() {
 }
 
 change_network() {
-    enter_phase prepare && each_file place_beside && take_snapshot || return 1
+    enter_phase prepare && each_file place_beside && take_snapshot && look_for_loops || return 1
     if [ "$kind" = activate ]; then activate; else change_live; fi
 }
 
@@ -460,6 +469,7 @@ put_together() {
 # Exit status 1 when a file could not be put back; the kernel is mended all the same.
 undo_network() {
     restored=0
+    sh "$here/bridge-loop.sh" clean "$here/before"
     case $(phase_of "$here") in
         '' | staged | armed | prepare) restore_files || restored=1 ;;
         *)
@@ -467,6 +477,7 @@ undo_network() {
                 take_apart
                 restore_files || restored=1
                 put_together
+                sh -u "$here/undo"
             else
                 restore_files || restored=1
                 sh -u "$here/undo"
@@ -712,6 +723,7 @@ status() {
     printf 'since=%s\n' "$(date -u -r "$here/settings" '+%Y-%m-%d %H:%M:%S UTC')"
     printf 'reason=%s\n' "$(cat "$here/reason" 2>/dev/null)"
     [ ! -e "$here/unrestored" ] || printf 'unrestored=yes\n'
+    [ ! -e "$here/notes" ] || sed 's/^/note=/' "$here/notes"
     {
         tail -n 20 "$here/log"
         sed -n '/^network-transaction: /p' "$here/undo.log"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from providers.state.interfaces import BridgeSpec, Change, Tree
@@ -30,7 +30,7 @@ class Plan:
     files: Mapping[str, str]
     """Path -> whole new text, of the files that change."""
     live: tuple[str, ...] = ()
-    """Shell lines of a live change, in this order."""
+    """Shell lines of a live change, in this order; of "activate", what is to be done once ifup is done."""
     undo: tuple[str, ...] = ()
     down: tuple[str, ...] = ()
     """Interfaces for ifdown, in this order; and again for ifup when the change is undone, backwards."""
@@ -41,11 +41,21 @@ class Plan:
     """To make the bridge with before the port goes down; empty: ifup makes it."""
     leaving: str = ""
     """The port that leaves the bridge; empty: none does."""
+    joining: tuple[str, ...] = ()
+    """Further ports that join while STP is off: before, the host looks whether one of them makes a loop."""
+    uplink: str = ""
+    """The interface that leads where the bridge is, or will be, already: for that look."""
     sentences: tuple[str, ...] = ()
 
 
 def plan(
-    network: HostNetwork, spec: BridgeSpec, tree: Tree, change: Change, found: BridgeSpec | None
+    network: HostNetwork,
+    spec: BridgeSpec,
+    tree: Tree,
+    change: Change,
+    found: BridgeSpec | None,
+    *,
+    found_up: Collection[str] = (),
 ) -> Plan:
     """Return what makes files and kernel have the bridge.
 
@@ -55,22 +65,13 @@ def plan(
         tree: the interfaces(5) files.
         change: the change of the files.
         found: what the files say about the bridge now; None: nothing.
+        found_up: of the further ports, those that were up before they were the bridge's.
     """
     after = {**tree, **change.files}
     addresses = bridge_addresses(network, change)
-    names = _names(tree, after)
     if _must_activate(network, addresses):
-        down = _to_take_down(network, tree)
-        return Plan(
-            "activate",
-            change.files,
-            down=down,
-            up=_to_bring_up(network, after, down),
-            names=names,
-            hw_address=spec.hw_address or "",
-            sentences=(*change.sentences, *_activation_sentences(network, down)),
-        )
-    commands = _live_commands(network, spec, addresses, found)
+        return _activation(network, spec, tree, change, found_up)
+    commands = _live_commands(network, spec, addresses, found, found_up)
     if not change.files and not commands:
         return Plan("none", {})
     return Plan(
@@ -78,32 +79,44 @@ def plan(
         change.files,
         live=tuple(command.do for command in commands),
         undo=tuple(command.undo for command in _undo_order(commands)),
-        names=names,
+        names=_names(tree, after),
+        joining=_to_look_at(network, spec),
+        uplink=network.bridge if _is_in(network, network.port) else network.port,
         sentences=(*change.sentences, *(command.sentence for command in commands)),
     )
 
 
-def plan_give_back(network: HostNetwork, tree: Tree, change: Change) -> Plan:
-    """Return what takes the bridge away and gives its port the addresses back."""
+def plan_give_back(
+    network: HostNetwork, tree: Tree, change: Change, *, found_up: Collection[str] = ()
+) -> Plan:
+    """Return what takes the bridge away and gives its port the addresses back; see `plan`."""
     after = {**tree, **change.files}
-    names = _names(tree, after)
     if network.bridge not in network.links and network.on(network.port):
-        kind: Kind = "live" if change.files else "none"
-        return Plan(kind, change.files, names=names, sentences=change.sentences)
+        return _files_only(tree, change)
+    freed = [
+        _leaving_command(network, name, found_up) for name in network.extra_ports if _is_in(network, name)
+    ]
     down = tuple(n for n in _related(network, tree) if n in network.configured or n == network.bridge)
     return Plan(
         "activate",
         change.files,
         down=_highest_first(down, last=network.port),
         up=_to_bring_up(network, after, down),
-        names=names,
+        names=_names(tree, after),
         leaving=network.port,
-        sentences=change.sentences,
+        live=tuple(command.do for command in freed),
+        sentences=(*change.sentences, *(command.sentence for command in freed)),
     )
 
 
 def plan_release(
-    network: HostNetwork, left: BridgeSpec, tree: Tree, change: Change, found: BridgeSpec | None
+    network: HostNetwork,
+    left: BridgeSpec,
+    tree: Tree,
+    change: Change,
+    found: BridgeSpec | None,
+    *,
+    found_up: Collection[str] = (),
 ) -> Plan:
     """Return what makes a bridge that was there before us as it was; the port stays only if it was in it.
 
@@ -113,26 +126,59 @@ def plan_release(
         tree: the interfaces(5) files.
         change: the change of the files.
         found: what the files say about the bridge now; None: nothing.
+        found_up: see `plan`.
     """
     outside = left.port != network.port
     if not outside and not change.moved.families:
-        return plan(network, left, tree, change, found)
-    after = {**tree, **change.files}
-    names = _names(tree, after)
+        return plan(network, left, tree, change, found, found_up=found_up)
     wanted = {bare_address(text) for text in change.moved.addresses}
     is_out = outside and network.links[network.port].master != network.bridge
-    if is_out and wanted <= {address.bare for address in network.on(network.port)}:
-        return Plan("live" if change.files else "none", change.files, names=names, sentences=change.sentences)
+    still_in = [name for name in left.former_ports if _is_in(network, name)]
+    if is_out and not still_in and wanted <= {address.bare for address in network.on(network.port)}:
+        return _files_only(tree, change)
+    # a bridge that was there keeps the hardware address that it has
+    kept = left.model_copy(update={"hw_address": None})
+    activation = _activation(network, kept, tree, change, found_up)
+    return replace(activation, leaving=network.port if outside else "")
+
+
+def _activation(
+    network: HostNetwork, spec: BridgeSpec, tree: Tree, change: Change, found_up: Collection[str]
+) -> Plan:
+    """Return what leads to the changed files by ifdown and ifup of all that has to do with the bridge."""
+    after = {**tree, **change.files}
     down = _to_take_down(network, tree)
+    freed = [_leaving_command(network, name, found_up) for name in spec.former_ports if _is_in(network, name)]
+    joined = [
+        _joining_command(network, name)
+        for name in spec.extra_ports
+        if name in network.links and not _is_in(network, name)
+    ]
     return Plan(
         "activate",
         change.files,
         down=down,
         up=_to_bring_up(network, after, down),
-        names=names,
-        leaving=network.port if outside else "",
-        sentences=(*change.sentences, *_activation_sentences(network, down)),
+        names=_names(tree, after),
+        hw_address=spec.hw_address or "",
+        # ifup puts into the bridge what joins it, and takes out nothing
+        live=tuple(command.do for command in freed),
+        undo=tuple(command.undo for command in joined),
+        joining=_to_look_at(network, spec),
+        uplink=network.bridge if _is_in(network, network.port) else network.port,
+        sentences=(
+            *change.sentences,
+            *(command.sentence for command in (*freed, *joined)),
+            *_activation_sentences(network, down),
+        ),
     )
+
+
+def _files_only(tree: Tree, change: Change) -> Plan:
+    """Return what changes files, if that, where the kernel is as wanted."""
+    kind: Kind = "live" if change.files else "none"
+    names = _names(tree, {**tree, **change.files})
+    return Plan(kind, change.files, names=names, sentences=change.sentences)
 
 
 def on_off(value: bool) -> str:
@@ -164,7 +210,8 @@ def is_elsewhere(network: HostNetwork, name: str) -> bool:
 
 def foreign_members(network: HostNetwork) -> tuple[str, ...]:
     """Return the bridge's ports other than its own."""
-    return tuple(name for name in network.members(network.bridge) if name != network.port)
+    ours = {network.port, *network.extra_ports}
+    return tuple(name for name in network.members(network.bridge) if name not in ours)
 
 
 def bridge_addresses(network: HostNetwork, change: Change) -> tuple[str, ...]:
@@ -239,12 +286,28 @@ def _undo_order(commands: Sequence[_Command]) -> Iterable[_Command]:
     return sorted(commands, key=lambda command: "type bridge" not in command.do)
 
 
+def _is_in(network: HostNetwork, name: str) -> bool:
+    link = network.links.get(name)
+    return link is not None and link.master == network.bridge
+
+
+def _to_look_at(network: HostNetwork, spec: BridgeSpec) -> tuple[str, ...]:
+    """Return the further ports that could make a loop: with STP on the bridge blocks such a port itself."""
+    return () if spec.stp else tuple(name for name in spec.extra_ports if not _is_in(network, name))
+
+
 def _live_commands(
-    network: HostNetwork, spec: BridgeSpec, addresses: Sequence[str], found: BridgeSpec | None
+    network: HostNetwork,
+    spec: BridgeSpec,
+    addresses: Sequence[str],
+    found: BridgeSpec | None,
+    found_up: Collection[str],
 ) -> list[_Command]:
     return [
+        *(_leaving_command(network, name, found_up) for name in spec.former_ports if _is_in(network, name)),
         *_property_commands(network, spec),
         *_port_commands(network),
+        *_extra_port_commands(network, spec),
         *_address_commands(network, addresses),
         *_ipv6_commands(spec, found),
     ]
@@ -288,6 +351,51 @@ def _port_commands(network: HostNetwork) -> Iterable[_Command]:
         yield _Command(
             f"ip link set dev {device} up", f"ip link set dev {device} down", f"{network.port} goes up"
         )
+
+
+def _extra_port_commands(network: HostNetwork, spec: BridgeSpec) -> Iterable[_Command]:
+    for name in spec.extra_ports:
+        device = shlex.quote(name)
+        if not _is_in(network, name):
+            yield _joining_command(network, name)
+        elif not network.links[name].up:
+            yield _Command(
+                f"ip link set dev {device} up", f"ip link set dev {device} down", f"{name} goes up"
+            )
+
+
+def _joining_command(network: HostNetwork, name: str) -> _Command:
+    """As bridge-utils does it at boot: a port has no link-local address."""
+    device = shlex.quote(name)
+    do = f"{_no_link_local(name)}; ip link set dev {device} master {shlex.quote(network.bridge)} up"
+    undo = _free(name, up=network.links[name].up)
+    return _Command(do, undo, f"{name} becomes a further port of {network.bridge}")
+
+
+def _leaving_command(network: HostNetwork, name: str, found_up: Collection[str]) -> _Command:
+    bridge = shlex.quote(network.bridge)
+    undo = f"{_no_link_local(name)}; ip link set dev {shlex.quote(name)} master {bridge} up"
+    return _Command(_free(name, up=name in found_up), undo, f"{name} leaves {network.bridge}")
+
+
+def _free(name: str, *, up: bool) -> str:
+    """Return what takes a port out of any bridge, and leaves it up or down."""
+    device = shlex.quote(name)
+    mode = _address_mode(name)
+    return (
+        f"ip link set dev {device} nomaster {'up' if up else 'down'}; "
+        f"[ ! -e {mode} ] || cat {_address_mode('default')} >{mode}"
+    )
+
+
+def _no_link_local(name: str) -> str:
+    mode = _address_mode(name)
+    return f"[ ! -e {mode} ] || echo 1 >{mode}"
+
+
+def _address_mode(name: str) -> str:
+    """Return the file that says how the kernel makes link-local addresses; 1: none."""
+    return shlex.quote(f"/proc/sys/net/ipv6/conf/{name}/addr_gen_mode")
 
 
 def _address_commands(network: HostNetwork, addresses: Sequence[str]) -> Iterable[_Command]:

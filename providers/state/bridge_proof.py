@@ -124,6 +124,7 @@ def _bridge_problems(after: HostNetwork, goal: Goal) -> list[str]:
         problems.append(f"{after.port} is {'not' if inside else 'still'} a port of {after.bridge}")
     elif (inside or goal.addresses.get(after.port)) and not (port and port.up):
         problems.append(f"{after.port} is not up")
+    problems += _extra_port_problems(after, goal.spec)
     if bridge.stp != goal.spec.stp:
         problems.append(f"{after.bridge} has STP {on_off(bool(bridge.stp))}, not {on_off(goal.spec.stp)}")
     if bridge.forward_delay != goal.spec.forward_delay:
@@ -133,9 +134,22 @@ def _bridge_problems(after: HostNetwork, goal: Goal) -> list[str]:
     return problems
 
 
+def _extra_port_problems(after: HostNetwork, spec: BridgeSpec) -> Iterable[str]:
+    for name in spec.extra_ports:
+        link = after.links.get(name)
+        if link is None or link.master != spec.name:
+            yield f"{name} is not a port of {spec.name}"
+        elif not link.up:
+            yield f"{name} is not up"
+    for name in spec.former_ports:
+        if name in after.members(spec.name):
+            yield f"{name} is still a port of {spec.name}"
+
+
 def _lost_elsewhere(before: HostNetwork, after: HostNetwork) -> list[str]:
     """Return what other interfaces have lost: addresses, and guests their place on the bridge."""
     ours = {before.bridge, before.port}
+    moving = {before.port, *before.extra_ports}
     lost = [
         f"{address.device} has lost the address {address.text}"
         for address in before.addresses
@@ -149,7 +163,7 @@ def _lost_elsewhere(before: HostNetwork, after: HostNetwork) -> list[str]:
         now = after.links.get(name)
         if now is None and link.kind == "vlan" and link.below in before.links:
             lost.append(f"{name} is gone")
-        elif now and link.master in after.links and now.master != link.master and name != before.port:
+        elif now and link.master in after.links and now.master != link.master and name not in moving:
             lost.append(f"{name} is no longer on {link.master}")
     return lost
 
@@ -242,6 +256,9 @@ def _staged_bridge_mistakes(options: _Pairs, spec: BridgeSpec, port: str) -> lis
     mistakes = []
     if found.port != spec.port:
         mistakes.append(f"bridge_ports would be {seen.get('bridge_ports')!r}, not {spec.port!r}")
+    elif (found.extra_ports, found.former_ports) != (spec.extra_ports, spec.former_ports):
+        wanted_ports = " ".join(spec.ports)
+        mistakes.append(f"bridge_ports would be {seen.get('bridge_ports')!r}, not {wanted_ports!r}")
     wanted = {
         "bridge_stp": (found.stp, spec.stp),
         "bridge_fd": (found.forward_delay, spec.forward_delay),

@@ -34,17 +34,12 @@ class Refusal:
 
 def refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
     """Return every reason against a bridge `spec.name` on `spec.port`, whatever the files say."""
-    found = [*_missing_tools(network), *_manager_refusals(network, spec.port)]
-    port = network.links.get(spec.port)
-    if port is None:
-        found.append(_no_such_port(network, spec.port))
-    else:
-        if port.master is not None and port.master != spec.name:
-            found.append(_in_another(network, spec.port, port.master))
-        if port.kind == "bridge" or spec.port == "lo":
-            found.append(
-                Refusal(f"{spec.port} cannot be the port of a bridge", "name the interface of the cable")
-            )
+    found = _missing_tools(network)
+    for name in spec.ports:
+        found += [*_manager_refusals(network, name), *_port_refusals(network, name, spec.name)]
+    for name in spec.extra_ports:
+        found += _extra_port_refusals(network, name)
+    found += _loop_refusals(network, spec)
     bridge = network.links.get(spec.name)
     if bridge is not None and bridge.kind != "bridge":
         kind = bridge.kind or "a network card"
@@ -61,6 +56,59 @@ def with_packages(network: HostNetwork, packages: Iterable[str]) -> HostNetwork:
     coming = set(packages)
     brought = {tool for tool, package in NEEDED.items() if package in coming}
     return replace(network, tools=network.tools | brought)
+
+
+def _port_refusals(network: HostNetwork, name: str, bridge: str) -> list[Refusal]:
+    port = network.links.get(name)
+    if port is None:
+        return [_no_such_port(network, name)]
+    found = []
+    if port.master is not None and port.master != bridge:
+        found.append(_in_another(network, name, port.master))
+    if port.kind == "bridge" or name == "lo":
+        found.append(Refusal(f"{name} cannot be the port of a bridge", "name the interface of the cable"))
+    return found
+
+
+def _extra_port_refusals(network: HostNetwork, name: str) -> list[Refusal]:
+    found = [
+        Refusal(
+            f"{name} has the address {address.text} in the kernel: only the bridge's first port may have any",
+            f"remove the address, and what sets it; or name {name} as `port`",
+        )
+        for address in network.on(name)
+    ]
+    link = network.links.get(name)
+    below = link.below if link is not None and link.kind != "veth" else None
+    if below in {network.port, network.bridge, *network.extra_ports}:
+        found.append(
+            Refusal(
+                f"{name} stands on {below}: what {below} sends would come back",
+                "name an interface of its own",
+            )
+        )
+    return found
+
+
+def _loop_refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
+    """With STP switched off a port that STP keeps shut would open, and close a loop."""
+    bridge = network.links.get(spec.name)
+    if bridge is None or not bridge.stp or spec.stp:
+        return []
+    states = {name: network.links[name].port_state for name in network.members(spec.name)}
+    shut = [name for name, state in states.items() if state == "blocking" and name not in spec.former_ports]
+    undecided = [name for name in spec.ports if states.get(name) in {"listening", "learning"}]
+    loop = "without STP it could close a loop, which takes the whole network down"
+    return [
+        *(
+            Refusal(f"STP keeps {name} shut: {loop}", f"take {name} out of {spec.name}, or leave STP on")
+            for name in shut
+        ),
+        *(
+            Refusal(f"STP has not decided about {name} yet: {loop}", "wait half a minute and run again")
+            for name in undecided
+        ),
+    ]
 
 
 def loss_refusals(network: HostNetwork, plan: Plan, tree: Tree, change: Change) -> list[Refusal]:
@@ -97,11 +145,11 @@ def removal_refusals(network: HostNetwork, after: Tree) -> list[Refusal]:
     """
     bridge = network.bridge
     found = []
-    guests = foreign_members(network)
+    guests = [_with_guest(network, name) for name in foreign_members(network)]
     if guests:
         found.append(
             Refusal(
-                f"{', '.join(guests)} are on the bridge {bridge} too: they would lose the network",
+                f"on the bridge {bridge} there is still {', '.join(guests)}: it would lose the network",
                 "shut these guests down, or move them to another bridge, then run again",
             )
         )
@@ -120,6 +168,10 @@ def removal_refusals(network: HostNetwork, after: Tree) -> list[Refusal]:
         if not line.is_comment and name.search(line.text)
     ]
     return found
+
+
+def _with_guest(network: HostNetwork, name: str) -> str:
+    return f"{name} (guest {network.domains[name]})" if name in network.domains else name
 
 
 def _route_refusals(network: HostNetwork) -> list[Refusal]:
@@ -153,7 +205,7 @@ def _manager_refusals(network: HostNetwork, port: str) -> list[Refusal]:
             f"let ifupdown manage {port}: take it away from {manager} and write its stanza in "
             "/etc/network/interfaces; or name another port",
         )
-        for manager, why in network.managers.items()
+        for manager, why in network.managers.get(port, {}).items()
     ]
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import fnmatch
 import ipaddress
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from providers.errors import LabError
+from providers.state.facts import Facts, collect
 
 FOREVER = 2**32 - 1
 _HUNDREDTHS = 100
@@ -37,6 +36,8 @@ class Link:
     """A bridge's STP; None for any other interface."""
     forward_delay: float | None = None
     """A bridge's forward delay in seconds."""
+    port_state: str = ""
+    """Of a bridge's port, what STP makes of it: "forwarding", "blocking", "listening"..."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Pending:
     unrestored: bool = False
     """The rollback could not put back every file."""
     log: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What could not be looked at before the change."""
 
     @property
     def is_in_the_way(self) -> bool:
@@ -124,13 +127,17 @@ class HostNetwork:
     """Interfaces that ifupdown believes to be up."""
     tools: frozenset[str]
     """Commands that the transaction needs and that are there."""
-    managers: Mapping[str, str]
-    """Manager ("NetworkManager"...) of the port -> what says so."""
+    managers: Mapping[str, Mapping[str, str]]
+    """Port -> manager ("NetworkManager"...) of it -> what says so."""
     own_address: str
     """The host's address at the other end of our SSH connection; empty when not known."""
     answering: frozenset[str] = frozenset()
     """Gateways that answered a ping."""
     libvirt_answers: bool = False
+    extra_ports: tuple[str, ...] = ()
+    """Further ports in question: that are to join the bridge, have joined it by us or are to leave it."""
+    domains: Mapping[str, str] = field(default_factory=dict)
+    """Interface of a running guest -> the guest's name in libvirt; known only where it was probed."""
 
     def members(self, bridge: str) -> tuple[str, ...]:
         """Return the ports of a bridge or bond."""
@@ -159,27 +166,20 @@ class HostNetwork:
         return None
 
 
-@dataclass
-class _Facts:
-    values: dict[str, str] = field(default_factory=dict)
-    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
-
-    def lines(self, key: str) -> list[str]:
-        return self.values.get(key, "").splitlines()
-
-    def objects(self, key: str) -> list[dict[str, Any]]:
-        # iproute2 prints nothing at all for an empty list, and {} for an entry it leaves out
-        return [entry for entry in json.loads(self.values.get(key) or "[]") if entry]
-
-
-def parse_network(text: str, bridge: str, port: str) -> HostNetwork:
+def parse_network(text: str, bridge: str, port: str, extra_ports: Iterable[str] = ()) -> HostNetwork:
     """Turn the output of network-facts.sh into a HostNetwork.
+
+    Args:
+        text: the output.
+        bridge: the bridge that it was asked about.
+        port: its port.
+        extra_ports: further ports in question.
 
     Raises:
         LabError: it was cut or is something else.
     """
     try:
-        facts = _collect(text)
+        facts = collect(text, ("links", "addresses", "connection"))
         links = {link.name: link for link in map(_link, facts.objects("links"))}
         return HostNetwork(
             bridge=bridge,
@@ -198,10 +198,12 @@ def parse_network(text: str, bridge: str, port: str) -> HostNetwork:
             },
             configured=frozenset(line.partition("=")[0] for line in facts.lines("configured")),
             tools=frozenset(facts.lines("tools")),
-            managers=_managers(facts, port, links),
+            managers={name: _managers(facts, name, links) for name in (port, *extra_ports)},
             own_address=_own_address(facts.values.get("connection", "")),
             answering=frozenset(facts.lines("answering")),
             libvirt_answers=facts.values.get("libvirt") == "yes",
+            extra_ports=tuple(extra_ports),
+            domains=dict(line.split(" ", 1) for line in facts.lines("domains")),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(
@@ -218,11 +220,11 @@ def parse_status(text: str) -> Pending:
         LabError: it is something else.
     """
     values: dict[str, str] = {}
-    log: list[str] = []
+    lists: dict[str, list[str]] = {"log": [], "note": []}
     for line in text.splitlines():
         key, _, value = line.partition("=")
-        if key == "log":
-            log.append(value)
+        if key in lists:
+            lists[key].append(value)
         else:
             values[key] = value
     left = values.get("left", "")
@@ -233,7 +235,13 @@ def parse_status(text: str) -> Pending:
             "look at /var/lib/kvm-lab/network on the host",
         )
     known = {key: values.get(key, "") for key in ("id", "stack", "verdict", "phase", "since", "reason")}
-    return Pending(**known, left=int(left), unrestored="unrestored" in values, log=tuple(log))
+    return Pending(
+        **known,
+        left=int(left),
+        unrestored="unrestored" in values,
+        log=tuple(lists["log"]),
+        notes=tuple(lists["note"]),
+    )
 
 
 def parse_ifquery(text: str) -> FileAddresses:
@@ -292,21 +300,6 @@ def _with_prefix(address: str, netmask: str) -> str:
         return text
 
 
-def _collect(text: str) -> _Facts:
-    facts = _Facts()
-    for line in text.splitlines():
-        key, encoded, path = line.split(" ", 2)
-        data = base64.b64decode(encoded, validate=True)
-        if path:
-            facts.files.setdefault(key, {})[path] = data
-        else:
-            facts.values[key] = data.decode(errors="replace")
-    for needed in ("links", "addresses", "connection"):
-        if needed not in facts.values:
-            raise ValueError(f"no {needed}")
-    return facts
-
-
 def _link(entry: Mapping[str, Any]) -> Link:
     info = entry.get("linkinfo", {})
     data = info.get("info_data", {}) if info.get("info_kind") == "bridge" else {}
@@ -320,6 +313,7 @@ def _link(entry: Mapping[str, Any]) -> Link:
         below=entry.get("link"),
         stp=bool(data["stp_state"]) if "stp_state" in data else None,
         forward_delay=None if delay is None else delay / _HUNDREDTHS,
+        port_state=info.get("info_slave_data", {}).get("state", ""),
     )
 
 
@@ -348,7 +342,7 @@ def _own_address(connection: str) -> str:
     return words[2].removeprefix("::ffff:").partition("%")[0] if len(words) > 2 else ""  # noqa: PLR2004 - sshd(8)
 
 
-def _managers(facts: _Facts, port: str, links: Mapping[str, Link]) -> dict[str, str]:
+def _managers(facts: Facts, port: str, links: Mapping[str, Link]) -> dict[str, str]:
     found = {}
     for line in facts.lines("networkmanager"):
         device, _, state = line.replace("\\:", "\0").partition(":")

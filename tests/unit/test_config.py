@@ -115,6 +115,25 @@ def test_a_sound_stack() -> None:
     assert (checksum.algorithm, checksum.digest) == ("sha256", DIGEST)
 
 
+def test_bridge_netfilter_is_the_hosts_own_matter_unless_it_is_asked_for() -> None:
+    hosts = load(changed(**{"hosts.1.bridge_netfilter": False})).hosts
+    assert [host.bridge_netfilter for host in hosts] == [None, False]
+
+
+@pytest.mark.parametrize(
+    ("ports", "expected"),
+    [
+        (["eth0"], "interfaces besides its port eth0"),
+        (["br0"], "interfaces besides the bridge br0"),
+        (["eth1", "eth1"], "each once (eth1 stands twice)"),
+    ],
+)
+def test_further_ports_are_others(ports: list[str], expected: str) -> None:
+    assert load(changed(**{"hosts.0.bridge.extra_ports": ["eth1"]})).hosts[0].bridge.extra_ports == ("eth1",)
+    found = mistakes(changed(**{"hosts.0.bridge.extra_ports": ports}))
+    assert found["hosts[0].bridge.extra_ports"][0] == expected
+
+
 def test_the_defaults_are_those_of_the_lecture() -> None:
     bridge = load(sound()).hosts[0].bridge
     assert (bridge.name, bridge.stp, bridge.forward_delay, bridge.max_wait, bridge.ipv6_auto) == (
@@ -171,7 +190,7 @@ def test_other_ways_to_write_a_value(path: str, written: object, read: object) -
         ("hosts.0.migration", "maybe", "true or false", "maybe"),
         ("hosts.0.migration", 1, "true or false", "1"),
         ("hosts.0.bridge", ..., "this option is required", "nothing"),
-        ("hosts.0.bridge", "br0", "a mapping with the options port, name, stp", "br0"),
+        ("hosts.0.bridge", "br0", "a mapping with the options port, name, extra_ports", "br0"),
         ("hosts.0.bridge.port", ..., "this option is required", "nothing"),
         ("hosts.0.bridge.port", "eth0 ", "an interface name", "eth0 "),
         ("hosts.0.bridge.port", "enx0011223344556", "1 to 15", "enx0011223344556"),

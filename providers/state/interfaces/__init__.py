@@ -9,7 +9,7 @@ Pure: text in, text out. The usual order of calls:
     give_back(tree, change.original)          # undo, whatever was edited elsewhere since
 """
 
-from providers.state.interfaces.giveback import give_back
+from providers.state.interfaces.giveback import give_back, ports_before
 from providers.state.interfaces.lines import without_secrets
 from providers.state.interfaces.model import (
     MAIN,
@@ -35,6 +35,7 @@ __all__ = [
     "decode",
     "encode",
     "give_back",
+    "ports_before",
     "read_tree",
     "seen",
     "source_patterns",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -57,7 +58,7 @@ def _spec_whys(spec: BridgeSpec) -> Iterator[str]:
 
 
 def _name_whys(spec: BridgeSpec) -> Iterator[str]:
-    for role, name in (("bridge", spec.name), ("port", spec.port)):
+    for role, name in (("bridge", spec.name), *(("port", name) for name in spec.ports)):
         if len(name) > _NAME_LENGTH:
             yield f"{role} name {name!r} has {len(name)} characters: the kernel takes {_NAME_LENGTH}"
         elif not _NAME.fullmatch(name):
@@ -68,8 +69,11 @@ def _name_whys(spec: BridgeSpec) -> Iterator[str]:
         yield f"bridge and port are both named {spec.name!r}"
     if "." in spec.name:
         yield f"bridge name {spec.name!r} has a full stop: ifupdown would make a VLAN of it"
-    if spec.port.startswith("wl"):
-        yield f"port {spec.port!r} is a Wi-Fi card: an access point drops frames of a bridge's guests"
+    for name in spec.ports:
+        if name.startswith("wl"):
+            yield f"port {name!r} is a Wi-Fi card: an access point drops frames of a bridge's guests"
+    for name in sorted({name for name in spec.extra_ports if [spec.name, *spec.ports].count(name) > 1}):
+        yield f"{name!r} is named twice"
 
 
 def tree_problems(net: Interfaces, spec: BridgeSpec) -> list[Problem]:
@@ -90,6 +94,8 @@ def tree_problems(net: Interfaces, spec: BridgeSpec) -> list[Problem]:
         found += port_stanza_problems(stanza)
         if not (held and stanza.method == "manual"):
             found += _placing_problems(stanza, spec.name)
+    for name in spec.extra_ports:
+        found += _extra_port_problems(net.of(name), spec.name, held=holds_port(bridge, name))
     found += _mtu_problems(port)
     found += _pair_problems(bridge, port)
     return sorted(set(found), key=lambda each: (each.file, each.line, each.why))
@@ -97,7 +103,7 @@ def tree_problems(net: Interfaces, spec: BridgeSpec) -> list[Problem]:
 
 def _undeclared(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
     """What gives port or bridge more, or another name, than their own stanzas say."""
-    ours = (spec.name, spec.port)
+    ours = (spec.name, *spec.ports)
     for line in net.mappings:
         if hit := _covered(line.words[1:], ours):
             yield problem(
@@ -105,7 +111,7 @@ def _undeclared(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
             )
     for line in net.lines:
         if line.keyword == "rename" and _renames(line, ours):
-            yield problem(line, f"may rename {spec.port} or {spec.name}")
+            yield problem(line, f"may rename {' or '.join((*spec.ports, spec.name))}")
     for stanza in net.stanzas:
         words = stanza.header.words
         if "inherits" in words and _device(words[1:2] + words[-1:]) & set(ours):
@@ -191,13 +197,12 @@ def no_auto_down_line(net: Interfaces, spec: BridgeSpec) -> Line | None:
 
 
 def _membership(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
-    """Return the lines that give the port to another bridge or bond."""
-    for stanza in net.stanzas:
-        if stanza.device == spec.name:
-            continue
+    """Return the lines that give a port to another bridge or bond."""
+    others = (stanza for stanza in net.stanzas if stanza.device != spec.name)
+    for stanza, port in itertools.product(others, spec.ports):
         for line in stanza.find(*_MEMBERS):
-            if _has_member(line.rest.split(), spec.port):
-                yield problem(line, f"{spec.port} belongs to {stanza.name}: an interface has one master")
+            if _has_member(line.rest.split(), port):
+                yield problem(line, f"{port} belongs to {stanza.name}: an interface has one master")
 
 
 def _has_member(words: list[str], port: str) -> bool:
@@ -223,20 +228,38 @@ def _may_match(pattern: str, port: str) -> bool:
 
 
 def _strangers(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
-    """Return other interfaces' commands that use the port as the way to somewhere."""
-    for stanza in net.stanzas:
-        if stanza.device in {spec.name, spec.port}:
+    """Return other interfaces' commands that use a port as the way to somewhere."""
+    for stanza, port in itertools.product(net.stanzas, spec.ports):
+        if stanza.device in {spec.name, port}:
             continue
         for line in filter(is_command, stanza.options):
-            if names_exactly(line.rest, spec.port) and about(line, spec.port) is not About.HARDWARE:
-                yield problem(
-                    line, f"names {spec.port}, which will have no address: rewrite it for {spec.name}"
-                )
+            if names_exactly(line.rest, port) and about(line, port) is not About.HARDWARE:
+                yield problem(line, f"names {port}, which will have no address: rewrite it for {spec.name}")
 
 
 def holds_port(bridge: Iterable[Stanza], port: str) -> bool:
     """Tell whether the bridge has the port already: its manual stanzas are a port's then, and stay."""
     return any(port in line.rest.split() for stanza in bridge for line in stanza.find("bridge_ports"))
+
+
+def has_address(stanza: Stanza) -> bool:
+    """Tell whether a stanza says something about addresses, by a command or an option."""
+    return any(
+        about(line, stanza.device) is About.ADDRESS if is_command(line) else place_of(line) is Place.BRIDGE
+        for line in stanza.options
+    )
+
+
+def _extra_port_problems(stanzas: Iterable[Stanza], bridge: str, *, held: bool) -> Iterator[Problem]:
+    """Check the stanzas of a further port, which bring it up at most; `held`: it is in the bridge already."""
+    for stanza in stanzas:
+        manual = stanza.method == "manual" and not stanza.alias
+        if not manual or (not held and has_address(stanza)):
+            yield problem(
+                stanza.header,
+                f"gives {stanza.device} addresses, which no further port of {bridge} may have:"
+                f" make it `iface {stanza.device} {stanza.family} manual`, or delete it",
+            )
 
 
 def port_stanza_problems(stanza: Stanza) -> Iterator[Problem]:
@@ -365,21 +388,23 @@ def auto_lines(net: Interfaces, devices: set[str]) -> list[Line]:
     return [line for line, names in net.class_lines() if is_auto(line) and devices & set(names)]
 
 
+def made_by_ifup(net: Interfaces, port: str) -> list[Stanza]:
+    """Return the stanzas that make the port, where it is a bond or a named VLAN."""
+    return [s for s in net.of(port) if s.find("bond_slaves", "slaves", "bond_mode", "vlan_raw_device")]
+
+
 def _order_problems(net: Interfaces, spec: BridgeSpec) -> Iterator[Problem]:
     """bridge-utils skips a port that does not exist yet; a bond or named VLAN is made by its own ifup."""
-    made_by_ifup = [
-        s for s in net.of(spec.port) if s.find("bond_slaves", "slaves", "bond_mode", "vlan_raw_device")
-    ]
-    if not made_by_ifup:
-        return
-    own = auto_lines(net, {spec.port})
-    if not own:
-        yield problem(
-            made_by_ifup[0].header, f"no auto line: {spec.name} would come up before {spec.port} exists"
-        )
-    for line in auto_lines(net, {spec.name}):
-        if own and not _comes_first(net, own[0], spec.port, line, spec.name):
-            yield problem(line, f"{spec.name} comes up before {spec.port} exists: move it after {spec.port}")
+    for port in spec.ports:
+        makers = made_by_ifup(net, port)
+        if not makers:
+            continue
+        own = auto_lines(net, {port})
+        if not own:
+            yield problem(makers[0].header, f"no auto line: {spec.name} would come up before {port} exists")
+        for line in auto_lines(net, {spec.name}):
+            if own and not _comes_first(net, own[0], port, line, spec.name):
+                yield problem(line, f"{spec.name} comes up before {port} exists: move it after {port}")
 
 
 def _comes_first(net: Interfaces, one: Line, name: str, other: Line, later: str) -> bool:

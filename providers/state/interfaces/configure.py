@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from providers.state.interfaces.checks import auto_lines, lower_devices
+from providers.state.interfaces.checks import auto_lines, lower_devices, made_by_ifup
 from providers.state.interfaces.editor import Editor, with_value, with_words
 from providers.state.interfaces.lines import Line
 from providers.state.interfaces.model import BridgeSpec, Tree
@@ -36,7 +36,7 @@ def configure(tree: Tree, spec: BridgeSpec, had_search: tuple[str, ...] | None) 
     bridge = first_stanzas(net, spec.name)
     search = spec.dns_search or had_search
     added = "" if search is None else _set_search(editor, bridge, search)
-    for name, (value, equal) in _wanted(spec, _ports(bridge)).items():
+    for name, (value, equal) in _wanted(spec, ports_of(bridge)).items():
         added += _set(editor, bridge, name, value, equal)
     editor.insert_after(bridge[0].lines[-1], added)
     _set_ipv6(editor, bridge, spec)
@@ -44,7 +44,8 @@ def configure(tree: Tree, spec: BridgeSpec, had_search: tuple[str, ...] | None) 
     return editor.tree()
 
 
-def _ports(bridge: Iterable[Stanza]) -> tuple[str, ...]:
+def ports_of(bridge: Iterable[Stanza]) -> tuple[str, ...]:
+    """Return the ports that these stanzas name, each once."""
     words = [word for s in bridge for line in s.find("bridge_ports") for word in line.rest.split()]
     return tuple(dict.fromkeys(word for word in words if word != "none"))
 
@@ -54,9 +55,9 @@ Equal = Callable[[str], bool]
 
 def _wanted(spec: BridgeSpec, ports: tuple[str, ...]) -> dict[str, tuple[str, Equal]]:
     """Return option -> (value to write, test whether a value found says the same)."""
-    members = ports if spec.port in ports else (*ports, spec.port)
+    members = [port for port in dict.fromkeys((*ports, *spec.ports)) if port not in spec.former_ports]
     wanted: dict[str, tuple[str, Equal]] = {
-        "bridge_ports": (" ".join(members), lambda value: spec.port in value.split()),
+        "bridge_ports": (" ".join(members), lambda value: _has_ports(value, spec)),
         "bridge_stp": ("on" if spec.stp else "off", lambda value: truth(value) is spec.stp),
         "bridge_fd": (str(spec.forward_delay), lambda value: seconds(value) == spec.forward_delay),
         "bridge_maxwait": (str(spec.max_wait), lambda value: seconds(value) == spec.max_wait),
@@ -65,6 +66,11 @@ def _wanted(spec: BridgeSpec, ports: tuple[str, ...]) -> dict[str, tuple[str, Eq
     if hardware is not None:
         wanted["bridge_hw"] = (hardware, lambda value: _same_hardware(value, hardware, spec.port))
     return wanted
+
+
+def _has_ports(value: str, spec: BridgeSpec) -> bool:
+    words = set(value.split())
+    return words >= set(spec.ports) and not words & set(spec.former_ports)
 
 
 def _same_hardware(value: str, address: str, port: str) -> bool:
@@ -123,7 +129,8 @@ def _ensure_auto(editor: Editor, net: Interfaces, first: Stanza, spec: BridgeSpe
     """Bring the bridge up at boot: after its port and what that is made of, before its aliases."""
     if any(joins_class(line) and spec.name in names for line, names in net.class_lines()):
         return
-    lowers = auto_lines(net, lower_devices(net, spec.port))
+    made = [port for port in spec.extra_ports if made_by_ifup(net, port)]
+    lowers = auto_lines(net, set().union(*(lower_devices(net, port) for port in (spec.port, *made))))
     spot = _after(net, lowers[-1]) if lowers else None
     late = spot is not None and net.position(spot) > first.position
     limit = net.position(spot) if late and spot is not None else first.position
@@ -153,12 +160,14 @@ def values_seen(bridge: Sequence[Stanza], spec: BridgeSpec) -> BridgeSpec:
         lines = [line for stanza in bridge for line in stanza.find(name)]
         return lines[-1].rest if lines else ""
 
-    ports, hardware = _ports(bridge), last("bridge_hw")
+    ports, hardware = ports_of(bridge), last("bridge_hw")
     as_wanted = spec.hw_address is None or _same_hardware(hardware, spec.hw_address, spec.port)
     delay = seconds(last("bridge_fd"))
     return spec.model_copy(
         update={
             "port": spec.port if spec.port in ports else " ".join(ports),
+            "extra_ports": tuple(port for port in spec.extra_ports if port in ports),
+            "former_ports": tuple(port for port in spec.former_ports if port not in ports),
             "stp": truth(last("bridge_stp")) is True,
             "forward_delay": _KERNEL_DELAY if delay is None else math.ceil(delay),
             "max_wait": int(last("bridge_maxwait") or _LONGEST_WAIT),

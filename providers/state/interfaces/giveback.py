@@ -12,9 +12,11 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from providers.state.interfaces.commands import renamed, still_names
+from providers.state.interfaces.configure import ports_of
 from providers.state.interfaces.editor import Editor, changed_files, with_words
 from providers.state.interfaces.lines import Line, logical_lines
 from providers.state.interfaces.model import (
+    MAIN,
     Change,
     InterfacesError,
     Moved,
@@ -62,6 +64,13 @@ def give_back(tree: Tree, original: Mapping[str, JsonValue]) -> Change:
         raise InterfacesError(asked, problems)
     moved = moved_by(moving_stanzas(new, was.bridge, was.port))
     return Change(files=changed_files(tree, after), moved=moved, sentences=_sentences(was, moved))
+
+
+def ports_before(original: Mapping[str, JsonValue]) -> tuple[str, ...]:
+    """Return the ports that the bridge's stanzas named before the take-over with this `original`."""
+    was = Original.model_validate(original)
+    text = "".join(f"{record.before.rstrip()}\n" for record in was.stanzas if not record.moved)
+    return ports_of(Interfaces({MAIN: text}).of(was.bridge))
 
 
 def _unterminated(text: str, last: str | None) -> str:

@@ -23,6 +23,11 @@ class BridgeSpec(BaseModel):
 
     name: str
     port: str
+    """The port whose addresses the bridge takes over."""
+    extra_ports: tuple[str, ...] = ()
+    """Further ports, without addresses."""
+    former_ports: tuple[str, ...] = ()
+    """Ports that it must not have any more; others that the files name stay."""
     stp: bool = False
     forward_delay: int = 0
     """Seconds a new port waits before it passes traffic."""
@@ -34,6 +39,11 @@ class BridgeSpec(BaseModel):
     """Search domains; empty: what the files say stays."""
     ipv6_auto: bool = True
     """Whether the bridge has an `inet6 auto` stanza; a static or dhcp inet6 stanza makes it needless."""
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """All ports that are asked for."""
+        return (self.port, *self.extra_ports)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from providers.state.interfaces.checks import (
     bridge_problems,
+    has_address,
     holds_port,
     no_auto_down_line,
     spec_problems,
@@ -109,14 +110,7 @@ def moving_stanzas(net: Interfaces, bridge: str, port: str) -> tuple[Stanza, ...
     return tuple(
         stanza
         for stanza in net.of(port)
-        if stanza.method != "manual" or stanza.alias or (not held and _has_address(stanza))
-    )
-
-
-def _has_address(stanza: Stanza) -> bool:
-    return any(
-        about(line, stanza.device) is About.ADDRESS if is_command(line) else place_of(line) is Place.BRIDGE
-        for line in stanza.options
+        if stanza.method != "manual" or stanza.alias or (not held and has_address(stanza))
     )
 
 

@@ -72,6 +72,7 @@ def host(
     files: Mapping[tuple[str, str], str] | None = None,
     address: str = "192.0.2.10",
     dynamic: bool = False,
+    extra_ports: tuple[str, ...] = (),
 ) -> HostNetwork:
     """Return a host that has its address on `holder`."""
     lifetime = 600 if dynamic else 2**32 - 1
@@ -88,14 +89,24 @@ def host(
         "answering": "192.0.2.1\n",
         **(extra or {}),
     }
-    return parse_network(facts(values, {("file", MAIN): BARE, **(files or {})}), "br0", "eth0")
+    text = facts(values, {("file", MAIN): BARE, **(files or {})})
+    return parse_network(text, "br0", "eth0", extra_ports)
 
 
-def bridged(*, stp: int = 0, delay: int = 0, guests: tuple[str, ...] = ()) -> HostNetwork:
+def bridged(
+    *,
+    stp: int = 0,
+    delay: int = 0,
+    guests: tuple[str, ...] = (),
+    others: tuple[dict[str, Any], ...] = (),
+    extra_ports: tuple[str, ...] = (),
+    domains: str = "",
+) -> HostNetwork:
     """Return a host whose br0 has eth0 and the address."""
-    links = [link("eth0", master="br0"), bridge_link(stp=stp, delay=delay)]
+    links = [link("eth0", master="br0"), bridge_link(stp=stp, delay=delay), *others]
     links += [link(guest, master="br0", linkinfo={"info_kind": "tun"}) for guest in guests]
-    return host(links=links, holder="br0", extra={"configured": "lo=lo\neth0=eth0\nbr0=br0\n"})
+    extra = {"configured": "lo=lo\neth0=eth0\nbr0=br0\n", "domains": domains}
+    return host(links=links, holder="br0", extra=extra, extra_ports=extra_ports)
 
 
 def planned(network: HostNetwork, tree: Mapping[str, str], spec: BridgeSpec = SPEC) -> tuple[Plan, Change]:
@@ -162,6 +173,124 @@ def test_give_back_takes_the_bridge_down() -> None:
     made = plan_give_back(bridged(), TAKEN, change)
     assert {MAIN: change.files[MAIN]} == TREE
     assert (made.kind, made.down, made.up) == ("activate", ("br0", "eth0"), ("eth0",))
+
+
+WITH_ETH1 = SPEC.model_copy(update={"extra_ports": ("eth1",)})
+WITHOUT_ETH1 = SPEC.model_copy(update={"former_ports": ("eth1",)})
+ETH1_TAKEN = {MAIN: interfaces.take_over(TREE, WITH_ETH1).files[MAIN]}
+
+
+def port_link(state: str = "forwarding") -> dict[str, Any]:
+    return link("eth1", master="br0", linkinfo={"info_slave_data": {"state": state}})
+
+
+def test_a_further_port_joins_live_once_it_is_known_to_make_no_loop() -> None:
+    network = bridged(others=(link("eth1", flags=[]),), extra_ports=("eth1",))
+    made, _ = planned(network, TAKEN, WITH_ETH1)
+    assert (made.kind, made.files, made.joining, made.uplink) == ("live", ETH1_TAKEN, ("eth1",), "br0")
+    assert made.live[0].endswith("ip link set dev eth1 master br0 up")
+    assert made.undo[0].startswith("ip link set dev eth1 nomaster down;")
+
+
+def test_with_stp_on_the_bridge_itself_ends_a_loop() -> None:
+    network = bridged(stp=1, delay=200, others=(link("eth1"),), extra_ports=("eth1",))
+    spec = WITH_ETH1.model_copy(update={"stp": True, "forward_delay": 2})
+    made, _ = planned(network, TAKEN, spec)
+    assert (made.kind, made.joining) == ("live", ())
+
+
+def test_a_takeover_looks_from_the_port_where_a_further_one_leads() -> None:
+    made, _ = planned(host(extra_ports=("eth1",)), TREE, WITH_ETH1)
+    assert (made.kind, made.joining, made.uplink) == ("activate", ("eth1",), "eth0")
+    assert (made.down, made.live) == (("eth0",), ())
+    assert made.undo[0].startswith("ip link set dev eth1 nomaster up;")
+
+
+@pytest.mark.parametrize(("found_up", "state"), [((), "down"), (("eth1",), "up")])
+def test_a_port_that_leaves_is_as_it_was_found(found_up: tuple[str, ...], state: str) -> None:
+    network = bridged(others=(port_link(),), extra_ports=("eth1",))
+    change = interfaces.take_over(ETH1_TAKEN, WITHOUT_ETH1)
+    found = interfaces.seen(ETH1_TAKEN, WITHOUT_ETH1)
+    made = plan(network, WITHOUT_ETH1, ETH1_TAKEN, change, found, found_up=found_up)
+    assert (made.kind, {**ETH1_TAKEN, **made.files}) == ("live", TAKEN)
+    assert made.live[0].startswith(f"ip link set dev eth1 nomaster {state};")
+    assert made.undo[0].endswith("ip link set dev eth1 master br0 up")
+
+
+def test_give_back_frees_further_ports() -> None:
+    change = interfaces.give_back(ETH1_TAKEN, interfaces.take_over(TREE, WITH_ETH1).original)
+    network = bridged(others=(port_link(),), extra_ports=("eth1",))
+    made = plan_give_back(network, ETH1_TAKEN, change)
+    assert {**ETH1_TAKEN, **made.files} == TREE
+    assert made.live[0].startswith("ip link set dev eth1 nomaster down;")
+    assert removal_refusals(network, TREE) == []
+
+
+def test_ports_that_were_written_by_hand_are_known() -> None:
+    tree = {MAIN: TAKEN[MAIN].replace("bridge_ports eth0", "bridge_ports eth0 eth1")}
+    assert interfaces.ports_before(interfaces.take_over(tree, SPEC).original) == ("eth0", "eth1")
+    assert interfaces.ports_before(interfaces.take_over(TREE, WITH_ETH1).original) == ()
+
+
+@pytest.mark.parametrize(
+    ("others", "seen"),
+    [
+        ((), "the host has no interface eth1; near it: eth0"),
+        ((link("eth1", master="br7"),), "eth1 is already a port of the interface br7"),
+        (
+            (link("eth1", link="eth0", linkinfo={"info_kind": "vlan"}),),
+            "eth1 stands on eth0: what eth0 sends would come back",
+        ),
+    ],
+)
+def test_unfit_further_ports(others: tuple[dict[str, Any], ...], seen: str) -> None:
+    network = bridged(others=others, extra_ports=("eth1",))
+    assert [refusal.seen for refusal in refusals(network, WITH_ETH1)] == [seen]
+
+
+def test_a_further_port_has_no_address_and_no_other_manager() -> None:
+    info = {"local": "198.51.100.9", "prefixlen": 24, "scope": "global"}
+    extra = {
+        "addresses": json.dumps([{"ifname": "eth1", "addr_info": [info]}]),
+        "networkmanager": "eth0:unmanaged\neth1:connected\n",
+    }
+    found = refusals(host(extra=extra, extra_ports=("eth1",)), WITH_ETH1)
+    assert [refusal.seen for refusal in found] == [
+        "eth1 is managed by NetworkManager (`nmcli device` says connected)",
+        "eth1 has the address 198.51.100.9/24 in the kernel: only the bridge's first port may have any",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "spec", "words"),
+    [
+        ("blocking", WITH_ETH1, ["STP keeps eth1 shut"]),
+        ("blocking", SPEC, ["STP keeps eth1 shut"]),
+        ("learning", WITH_ETH1, ["STP has not decided about eth1 yet"]),
+        ("forwarding", WITH_ETH1, []),
+        ("blocking", WITHOUT_ETH1, []),
+    ],
+)
+def test_stp_stays_on_while_it_keeps_a_port_shut(state: str, spec: BridgeSpec, words: list[str]) -> None:
+    network = bridged(stp=1, delay=200, others=(port_link(state),), extra_ports=("eth1",))
+    assert [refusal.seen.partition(":")[0] for refusal in refusals(network, spec)] == words
+
+
+def test_proof_of_further_ports() -> None:
+    before = bridged(others=(link("eth1"),), extra_ports=("eth1",))
+    after = bridged(others=(port_link(),), extra_ports=("eth1",))
+    down = bridged(others=(link("eth1", master="br0", flags=[]),), extra_ports=("eth1",))
+    joined, left = (goal_of(before, spec, Change({})) for spec in (WITH_ETH1, WITHOUT_ETH1))
+    assert unproven(before, after, joined) == unproven(after, before, left) == []
+    assert unproven(before, before, joined) == ["eth1 is not a port of br0"]
+    assert unproven(before, down, joined) == ["eth1 is not up"]
+    assert unproven(after, after, left) == ["eth1 is still a port of br0"]
+
+
+def test_guests_in_the_way_are_named_as_libvirt_knows_them() -> None:
+    network = bridged(guests=("vnet0", "tap1"), domains="vnet0 web\n")
+    (refusal,) = removal_refusals(network, TREE)
+    assert "vnet0 (guest web), tap1" in refusal.seen
 
 
 @pytest.mark.parametrize(
