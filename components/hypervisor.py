@@ -11,6 +11,7 @@ import config
 from components import libvirt
 from providers.apt_packages import AptPackages
 from providers.base_image import BaseImage, base_image_file
+from providers.bridge_netfilter import BridgeNetfilter
 from providers.libvirt_host import LibvirtHost
 from providers.network_bridge import NetworkBridge
 
@@ -77,7 +78,8 @@ class HypervisorHost(pulumi.ComponentResource):
         installed = AptPackages(name, {**self.common, "packages": packages}, self._after())
         self.bridge = NetworkBridge(name, {**self.common, **bridge_inputs(host)}, self._after(installed))
         self.bridge_name = self.bridge.id.apply(lambda _made: host.bridge.name)
-        self.libvirt = LibvirtHost(name, self.common, self._after(installed, self.bridge))
+        network = [self.bridge, *self._netfilter(host)]
+        self.libvirt = LibvirtHost(name, self.common, self._after(installed, *network))
         used = used_images(host, images)
         self.base_files = {
             image.name: base_image_file(image.name, image.checksum.digest, image.format) for image in used
@@ -98,6 +100,17 @@ class HypervisorHost(pulumi.ComponentResource):
 
     def _after(self, *earlier: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(earlier))
+
+    def _netfilter(self, host: config.Host) -> list[BridgeNetfilter]:
+        """Declare it where the stack file speaks of it; it stays as it is elsewhere."""
+        if host.bridge_netfilter is None:
+            return []
+        props = {
+            **self.common,
+            "enabled": host.bridge_netfilter,
+            "rollback_timeout": host.bridge.rollback_timeout,
+        }
+        return [BridgeNetfilter(host.name, props, self._after(self.bridge))]
 
     def _base_image(self, image: config.Image) -> BaseImage:
         checksum = image.checksum

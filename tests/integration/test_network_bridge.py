@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from providers.bridge_netfilter import BridgeNetfilterProvider
 from providers.errors import LabError
 from providers.network_bridge import BridgeRefused
 from testbed import Machine, Spec, Testbed
@@ -22,6 +23,7 @@ from tests.integration.bridges import (
     refresh,
     update,
 )
+from tests.integration.conftest import common_inputs
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,11 @@ def test_live_changes_take_nothing_down(machine: Machine) -> None:
         assert stp_and_delay(machine) == "1\n200\n"
         outs = update(machine, outs, max_wait=5)
         assert stp_and_delay(machine) == "0\n0\n"
+        outs = update(machine, outs, max_wait=5, forward_delay=4)
+        assert stp_and_delay(machine) == "0\n400\n"
+        netfilter = BridgeNetfilterProvider()
+        made = netfilter.create({**common_inputs(machine), "enabled": False})
+        netfilter.delete("x", dict(made.outs or {}))
     assert ping.lost <= 3
     assert machine.ssh(["cat", f"/sys/class/net/{BRIDGE}/ifindex"]).stdout == index
     assert machine.ssh(["test", "-e", f"/sys/class/net/{BRIDGE}/brif/tapguest"]).returncode == 0
@@ -187,8 +194,12 @@ def test_two_stacks_share_a_bridge_and_must_agree(machine: Machine) -> None:
         create(machine, stack="kvm-lab/two", max_wait=7)
     second = create(machine, stack="kvm-lab/two")
     after = network_of(machine)
-    delete(outs)
+    machine.ssh(["sh", "-c", f"ip tuntap add tapguest mode tap && ip link set tapguest master {BRIDGE} up"])
+    delete(outs)  # the other claim keeps the bridge: its guests are in nobody's way
     assert network_of(machine) == after
+    with pytest.raises(BridgeRefused, match="there is still tapguest"):
+        delete(second)
+    machine.ssh(["ip", "link", "delete", "tapguest"])
     delete(second)
 
 

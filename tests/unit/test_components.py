@@ -122,6 +122,16 @@ def test_a_host_is_built_step_by_step(requests: Requests) -> None:
     assert ("LibvirtHost", "g1s1") in earlier(requests["Pool", "g1s1-pool"])
 
 
+def test_bridge_netfilter_is_declared_only_where_it_is_asked_for(tmp_path: Path, requests: Requests) -> None:
+    assert not [name for kind, name in requests if kind == "BridgeNetfilter"]
+    described = lab(tmp_path)
+    hosts = tuple(host.model_copy(update={"bridge_netfilter": False}) for host in described.hosts)
+    asked = declare(described.model_copy(update={"hosts": hosts}))
+    assert inputs(asked["BridgeNetfilter", "g1s1"])["enabled"] is False
+    assert ("NetworkBridge", "g1s1") in earlier(asked["BridgeNetfilter", "g1s1"])
+    assert ("BridgeNetfilter", "g1s1") in earlier(asked["LibvirtHost", "g1s1"])
+
+
 def test_a_guest_waits_for_bridge_disk_and_seed(requests: Requests) -> None:
     overlay = ("Volume", "web-g1")
     assert {("GuestDisk", "web-g1"), ("BaseImage", "g1s1-debian-12-abababab")} <= earlier(requests[overlay])
