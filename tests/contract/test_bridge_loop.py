@@ -1,0 +1,89 @@
+"""scripts/bridge-loop.sh on this kernel: a host, its cables and two switches in a network namespace."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "providers/scripts/bridge-loop.sh"
+# The host has eth0 in br0, and eth1 and eth2 down; $1: the ports of the switch that eth0 is plugged into,
+# $2: those of another one, $3: the script, $4: an address for br0, $5: its folder.
+LAB = """
+set -eu
+mount -t sysfs sysfs /sys
+ip link add dev one type bridge
+ip link add dev two type bridge
+for i in 0 1 2; do
+    ip link add eth$i type veth peer name cable$i
+done
+for cable in $1; do ip link set $cable master one up; done
+for cable in $2; do ip link set $cable master two up; done
+ip link add dev br0 type bridge
+ip link set eth0 master br0 up
+[ -z "$4" ] || ip address add "$4" dev br0
+for bridge in br0 one two; do ip link set $bridge up; done
+state() {
+    ls /sys/class/net
+    cat /sys/class/net/eth[12]/flags /proc/sys/net/ipv6/conf/eth[12]/addr_gen_mode
+    ip -4 -o address
+}
+state >"$5/before"
+status=0
+sh "$3" look "$5/state" br0 eth1 eth2 || status=$?
+state >"$5/after"
+exit $status
+"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What came of it."""
+
+    status: int
+    notes: str
+    errors: str
+    restored: bool
+
+
+def look(folder: Path, one: str, two: str = "", address: str = "192.0.2.1/24") -> Look:
+    """Plug the cables of the host into two switches, and look whether eth1 and eth2 make a loop."""
+    (folder / "state").mkdir()
+    argv = [
+        "unshare",
+        "--net",
+        "--mount",
+        "sh",
+        "-c",
+        LAB,
+        "lab",
+        one,
+        two,
+        str(SCRIPT),
+        address,
+        str(folder),
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    restored = (folder / "before").read_text() == (folder / "after").read_text()
+    return Look(done.returncode, done.stdout, done.stderr, restored and not any((folder / "state").iterdir()))
+
+
+def test_cables_to_different_switches(tmp_path: Path) -> None:
+    assert look(tmp_path, "cable0", "cable1") == Look(
+        0, "eth2 has no carrier: whether it makes a loop could not be looked at\n", "", restored=True
+    )
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1/24", ""])
+def test_a_second_cable_to_the_same_switch(tmp_path: Path, address: str) -> None:
+    seen = look(tmp_path, "cable0 cable2", "cable1", address)
+    assert (seen.status, seen.restored) == (1, True)
+    assert seen.errors == "eth2 leads into the network that br0 is in: with STP off this is a loop\n"
+
+
+def test_two_cables_to_another_switch(tmp_path: Path) -> None:
+    seen = look(tmp_path, "cable0", "cable1 cable2")
+    assert (seen.status, seen.restored) == (1, True)
+    assert seen.errors == "eth2 leads into the network that eth1 is in: with STP off this is a loop\n"
