@@ -365,7 +365,8 @@ def _plan_back(
         BridgeRefused: with every reason against it.
     """
     network, tree = host.network, host.tree
-    reasons = bridge_refusals.refusals(network, inputs.spec())
+    # a further port may be gone: it must not be in the way
+    reasons = bridge_refusals.refusals(network, inputs.spec().model_copy(update={"extra_ports": ()}))
     if reasons:
         raise _refused(_asked_back(inputs), reasons)
     change = interfaces.give_back(tree, original)
@@ -383,6 +384,7 @@ def _plan_back(
             network, left, tree, change, interfaces.seen(tree, left), found_up=found_up
         )
         goal = bridge_proof.goal_of_release(network, left, tree, change)
+        reasons = bridge_refusals.loop_refusals(network, left)
     if plan.kind != "none":
         reasons += bridge_refusals.loss_refusals(network, plan, tree, change)
     if reasons:
@@ -553,7 +555,7 @@ def _drift(network: HostNetwork, inputs: NetworkBridgeInputs, found: BridgeSpec 
     members = network.members(inputs.name)
     in_kernel = {
         "port": inputs.port if enslaved else None,
-        "extra_ports": [name for name in inputs.extra_ports if name in members],
+        "extra_ports": [n for n in inputs.extra_ports if n in members and network.links[n].up],
         "stp": link.stp if link else None,
         "forward_delay": link.forward_delay if link else None,
     }
@@ -577,6 +579,8 @@ def _lost(network: HostNetwork) -> list[str]:
 
 
 def _shown(value: object) -> str:
-    if value is None:
+    if value is None or value == []:
         return "none"
+    if isinstance(value, list):
+        return " ".join(map(str, value))
     return bridge.on_off(value) if isinstance(value, bool) else str(value)

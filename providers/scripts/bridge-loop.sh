@@ -111,6 +111,9 @@ note_blind_spots() { # uplink, ports
     others=$1
     shift
     for port in "$@"; do
+        # its own entries at least must be shown
+        bridge fdb show br "$(probe_of "$port")" 2>/dev/null | grep -q permanent ||
+            echo "bridge(8) shows nothing: whether $port makes a loop could not be looked at"
         has_carrier "$port" || echo "$port has no carrier: whether it makes a loop could not be looked at"
         for other in $others; do
             [ "$(hw_address "$port")" != "$(hw_address "$other")" ] ||

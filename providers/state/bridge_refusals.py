@@ -39,7 +39,7 @@ def refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
         found += [*_manager_refusals(network, name), *_port_refusals(network, name, spec.name)]
     for name in spec.extra_ports:
         found += _extra_port_refusals(network, name)
-    found += _loop_refusals(network, spec)
+    found += loop_refusals(network, spec)
     bridge = network.links.get(spec.name)
     if bridge is not None and bridge.kind != "bridge":
         kind = bridge.kind or "a network card"
@@ -90,8 +90,8 @@ def _extra_port_refusals(network: HostNetwork, name: str) -> list[Refusal]:
     return found
 
 
-def _loop_refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
-    """With STP switched off a port that STP keeps shut would open, and close a loop."""
+def loop_refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
+    """Return every reason against switching STP off: a port that it keeps shut would close a loop."""
     bridge = network.links.get(spec.name)
     if bridge is None or not bridge.stp or spec.stp:
         return []

@@ -193,8 +193,8 @@ def test_two_stacks_share_a_bridge_and_must_agree(machine: Machine) -> None:
     with pytest.raises(BridgeRefused, match=r"(?s)max_wait: 0 for stack kvm-lab/one, 7 asked here"):
         create(machine, stack="kvm-lab/two", max_wait=7)
     second = create(machine, stack="kvm-lab/two")
-    after = network_of(machine)
     machine.ssh(["sh", "-c", f"ip tuntap add tapguest mode tap && ip link set tapguest master {BRIDGE} up"])
+    after = network_of(machine)
     delete(outs)  # the other claim keeps the bridge: its guests are in nobody's way
     assert network_of(machine) == after
     with pytest.raises(BridgeRefused, match="there is still tapguest"):
