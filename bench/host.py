@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from providers.bridge_netfilter import BridgeNetfilterProvider
 from providers.errors import LabError
 from testbed import Machine
 from tests.integration import bridges
+from tests.integration.conftest import common_inputs
 
-BRIDGE, PORT = bridges.BRIDGE, "eth0"
+BRIDGE, PORT, EXTRA_PORT = bridges.BRIDGE, "eth0", "eth1"
 _NAME = "bench-by-hand"
 _LOG, _STATUS, _NEW_FILE = f"/run/{_NAME}.log", f"/run/{_NAME}.status", f"/root/{_NAME}.interfaces"
 _PATIENCE = 90.0
@@ -34,6 +36,13 @@ class Host:
                 self.outs = bridges.update(self.machine, self.outs, **options)
             else:
                 self.outs = bridges.create(self.machine, **options)
+
+    def netfilter(self, *, enabled: bool) -> None:
+        """Let our provider switch bridge netfilter."""
+        provider = BridgeNetfilterProvider()
+        inputs = {**common_inputs(self.machine), "enabled": enabled, "rollback_timeout": 15}
+        with _quiet():
+            provider.create(provider.check({}, inputs).inputs)
 
     def give_back(self) -> None:
         """Let our provider delete the bridge."""

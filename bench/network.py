@@ -8,6 +8,7 @@ here.
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from bench.host import BRIDGE, PORT, Host
+from bench.host import BRIDGE, EXTRA_PORT, PORT, Host
 from bench.report import Outage, Row
 from providers.errors import LabError
 from testbed import Spec, Testbed
@@ -55,6 +56,16 @@ def _bridge(**options: object) -> Make:
     return lambda host: host.converge(options)
 
 
+def _netfilter(*, enabled: bool) -> Make:
+    """Return what makes the bridge with its defaults, and bridge netfilter so."""
+
+    def make(host: Host) -> None:
+        host.converge({})
+        host.netfilter(enabled=enabled)
+
+    return make
+
+
 # The longer timeout leaves time for listening and learning, as it must with STP.
 _stp = _bridge(stp=True, forward_delay=2, rollback_timeout=30)
 LIVE_CHANGES = (
@@ -63,6 +74,10 @@ LIVE_CHANGES = (
     LiveChange("delay 0 to 4 s", _bridge(), _bridge(forward_delay=4)),
     LiveChange("max_wait 0 to 5 s", _bridge(), _bridge(max_wait=5)),
     LiveChange("dns_search", _bridge(), _bridge(dns_search=["lab.example"])),
+    LiveChange("port added", _bridge(), _bridge(extra_ports=[EXTRA_PORT])),
+    LiveChange("port removed", _bridge(extra_ports=[EXTRA_PORT]), _bridge()),
+    LiveChange("netfilter on", _netfilter(enabled=False), _netfilter(enabled=True), by_hand=False),
+    LiveChange("netfilter off", _netfilter(enabled=True), _netfilter(enabled=False), by_hand=False),
 )
 
 
@@ -94,6 +109,8 @@ def measure(rounds: int) -> Result:
         (machine,) = bed.start([Spec(name="bench", address=RANGE.network_address + 11, nics=2)])
         install = "apt-get -q update && apt-get -qy install --no-install-recommends bridge-utils"
         machine.ssh(["sh", "-c", install])
+        # the second card is a cable to nowhere: on the network of eth0 it would close a loop
+        subprocess.run(["ip", "link", "set", machine.cables[1], "nomaster"], check=True)
         _say("every change once, for its files")
         bench = _Bench(Host(machine))
         for number in range(rounds):
