@@ -179,7 +179,8 @@ def show_outlooks(settings: Settings, lab: Lab) -> None:
     inside = machines_of(settings)
     # without its network nothing fences what is sent to these addresses
     off = inside if inside and not testbed_of(settings).network.standing() else []
-    away = {machine.name: NoAnswer(machine.name, "the testbed is off", "make machines") for machine in off}
+    remedy = f"make machines STACK={settings.stack} starts its machines"
+    away = {host.name: NoAnswer(host.name, f"the testbed is off; {remedy}", remedy) for host in off}
     sights = look_at_hosts(lab, NAMESPACE, settings.stack, away)
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     sys.stdout.write(f"{report(sights, colour=colour)}\n")

@@ -24,8 +24,6 @@ DEADLINE = 3.0
 """Seconds for one host: to connect, to log in and to read it."""
 AT_ONCE = 64
 """Hosts that are read at once: more would keep this machine too busy for the deadline."""
-
-
 _GRACE = 0.3
 """Seconds for the thread of a host to tell itself why it is late."""
 

@@ -131,7 +131,8 @@ def test_preview_starts_no_machine_and_look_tells_what_one_would_become(stack_fi
     off = lab("preview", stack_file)
     assert off.returncode == 0, off.stdout + off.stderr
     assert "+ kvm:index:HypervisorHost m1 create" in " ".join(off.stdout.split())
-    assert off.stdout.endswith("m1: did not answer: the testbed is off\n\n1 host: 1 not seen\n")
+    assert "m1: did not answer: the testbed is off; make machines STACK=made starts" in off.stdout
+    assert off.stdout.endswith("\n\n1 host: 1 not seen\n")
     assert not [line for line in traces() if line.startswith("ip ")]
 
     assert lab("machines", stack_file).returncode == 0

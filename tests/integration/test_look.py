@@ -44,7 +44,7 @@ systemctl list-timers --all --no-legend 'kvm-lab-*'
 @pytest.fixture(scope="module")
 def machine(testbed: Testbed) -> Iterator[Machine]:
     """A bare machine with two network cards."""
-    address = testbed.network.range.network_address + 43
+    address = testbed.network.range.network_address + 49
     (started,) = testbed.start([Spec(name="look", address=address, nics=2)])
     started.reset()
     yield started
