@@ -103,14 +103,10 @@ class HypervisorHost(pulumi.ComponentResource):
 
     def _netfilter(self, host: config.Host) -> list[BridgeNetfilter]:
         """Declare it where the stack file speaks of it; it stays as it is elsewhere."""
-        if host.bridge_netfilter is None:
+        inputs = netfilter_inputs(host)
+        if inputs is None:
             return []
-        props = {
-            **self.common,
-            "enabled": host.bridge_netfilter,
-            "rollback_timeout": host.bridge.rollback_timeout,
-        }
-        return [BridgeNetfilter(host.name, props, self._after(self.bridge))]
+        return [BridgeNetfilter(host.name, {**self.common, **inputs}, self._after(self.bridge))]
 
     def _base_image(self, image: config.Image) -> BaseImage:
         checksum = image.checksum
@@ -153,3 +149,10 @@ def common_inputs(host: config.Host, project: str, stack: str) -> dict[str, Any]
 def bridge_inputs(host: config.Host) -> dict[str, Any]:
     """Return the inputs of the host's bridge, besides the common ones."""
     return {"migration": host.migration, **host.bridge.model_dump(mode="json")}
+
+
+def netfilter_inputs(host: config.Host) -> dict[str, Any] | None:
+    """Return the inputs of the host's bridge netfilter, besides the common ones; None: it is none of ours."""
+    if host.bridge_netfilter is None:
+        return None
+    return {"enabled": host.bridge_netfilter, "rollback_timeout": host.bridge.rollback_timeout}

@@ -21,7 +21,9 @@ from providers.base import HostInputs, HostProvider, HostResource
 from providers.errors import LabError
 from providers.state import netfilter
 from providers.state.bridge import on_off
+from providers.state.bridge_refusals import Refusal
 from providers.state.netfilter import Netfilter
+from providers.state.outlook import Outlook, file_changes
 from providers.state.record import Record
 from providers.transport import CommandFailed, Session, TransportError, connect
 
@@ -122,8 +124,7 @@ class BridgeNetfilterProvider(HostProvider[BridgeNetfilterInputs]):
         files: Mapping[str, str],
     ) -> None:
         """Give the kernel these values and the host these files of ours, and no others."""
-        # a module that was never loaded is not loaded to switch it off again
-        if dict(state.values) != dict(values) and (state.values or files):
+        if _changes_kernel(state, values, files):
             self.progress(inputs, _sentence(values, inputs.rollback_timeout))
             self._change_kernel(session, inputs, values, files)
         else:
@@ -171,6 +172,33 @@ class BridgeNetfilter(HostResource, module="kvm", name="BridgeNetfilter"):
         self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(BridgeNetfilterProvider(), name, props, outputs=("adopted", "files"), opts=opts)
+
+
+def outlook(session: Session, inputs: BridgeNetfilterInputs) -> Outlook:
+    """Return what these inputs would change on the host as it is now; only looks, and holds no lock.
+
+    Raises:
+        TransportError: the host could not be read.
+    """
+    record, state = records.load(session, KIND, KEY), _look(session)
+    files = netfilter.wanted_files(state, enabled=inputs.enabled)
+    try:
+        _refuse_other_claims(inputs, record)
+        _refuse_overriding(inputs, state, files)
+    except LabError as error:
+        return Outlook(refusals=(Refusal(error.seen, error.remedy),))
+    there = {**state.sysctl_files, **state.modules_files}
+    ours = {path: there[path] for path in (netfilter.SYSCTL_FILE, netfilter.MODULES_FILE) if path in there}
+    changes = file_changes(ours, files)
+    values = dict.fromkeys(netfilter.VARIABLES, int(inputs.enabled))
+    if _changes_kernel(state, values, files):
+        return Outlook("live", changes, (_sentence(values, inputs.rollback_timeout),))
+    return Outlook("live" if changes else "none", changes)
+
+
+def _changes_kernel(state: Netfilter, values: Mapping[str, int], files: Mapping[str, str]) -> bool:
+    """A module that was never loaded is not loaded to switch it off again."""
+    return dict(state.values) != dict(values) and bool(state.values or files)
 
 
 def _run(session: Session, *arguments: str) -> str:
