@@ -14,7 +14,8 @@ from typing import Any
 
 from components import hypervisor
 from config import Host, Lab
-from providers import network_bridge
+from providers import bridge_netfilter, network_bridge
+from providers.bridge_netfilter import BridgeNetfilterInputs
 from providers.errors import LabError
 from providers.network_bridge import NetworkBridgeInputs
 from providers.state.outlook import Outlook
@@ -59,7 +60,16 @@ def bridge(session: Session, aim: Aim) -> Outlook:
     return network_bridge.outlook(session, NetworkBridgeInputs.model_validate(inputs), aim.packages)
 
 
-LOOKS: tuple[Callable[[Session, Aim], Outlook], ...] = (bridge,)
+def netfilter(session: Session, aim: Aim) -> Outlook:
+    """Look at the host's bridge netfilter, where the stack file speaks of it."""
+    asked = hypervisor.netfilter_inputs(aim.host)
+    if asked is None:
+        return Outlook()
+    inputs = BridgeNetfilterInputs.model_validate({**aim.common, **asked})
+    return bridge_netfilter.outlook(session, inputs)
+
+
+LOOKS: tuple[Callable[[Session, Aim], Outlook], ...] = (bridge, netfilter)
 """What is looked at on a host, in the order of its resources."""
 
 

@@ -13,7 +13,9 @@ import pytest
 from config import NAMESPACE, Lab
 from lab.look import DEADLINE, NoAnswer, Sight, look
 from lab.outlooks import report, verdict
+from providers.bridge_netfilter import BridgeNetfilterProvider
 from providers.host_network import FOLDER, ChangeUnderWay
+from providers.state.netfilter import SYSCTL_FILE
 from providers.state.outlook import Outlook
 from providers.transport import AuthError, ConnectError, HostKeyMismatch
 from testbed import Machine, Spec, Testbed
@@ -28,6 +30,7 @@ from tests.integration.bridges import (
     wait_for_phase,
     wait_until_undone,
 )
+from tests.integration.conftest import common_inputs
 
 OURS = "kvm-lab/one.look"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKqm3cUbuTrjjOrhZVyOUXzrgzLoGHVeBTdyZhYYcM"
@@ -119,8 +122,7 @@ def test_a_takeover_is_told_before_the_tools_for_it_are_there(machine: Machine) 
     before = everything(machine)
     (sight,) = seen(entry(machine))
     assert everything(machine) == before
-    (found,) = sight.outlooks
-    assert found.kind == "activate"
+    assert verdict(sight) == "activate"
     shown = report([sight], colour=False)
     flat = " ".join(shown.split())
     assert f"{BRIDGE} takes over {machine.address}/24 and the default route via" in flat
@@ -224,6 +226,27 @@ def test_drift_by_hand_is_told(bridged: Bridged) -> None:
     machine.ssh(["sed", "-i", "s/bridge_fd 4/bridge_fd 0/", INTERFACES])
     machine.ssh(["ip", "link", "set", "dev", BRIDGE, "type", "bridge", "forward_delay", "0"])
     assert outlook(machine).kind == "none"
+
+
+def test_bridge_netfilter_is_told_where_the_stack_file_speaks_of_it(bridged: Bridged) -> None:
+    machine = bridged.machine
+    (sight,) = seen(entry(machine, bridge_netfilter=False))
+    told = sight.outlooks[1]
+    assert (verdict(sight), sight.outlooks[0].kind) == ("live", "none")
+    shown = report([sight], colour=False)
+    assert "bridge-nf-call-iptables=0, " in shown
+    assert f"--- /dev/null\n+++ look:{SYSCTL_FILE}\n" in shown
+    assert "\n+net.bridge.bridge-nf-call-iptables = 0\n" in shown
+
+    provider, stack = BridgeNetfilterProvider(), OURS
+    inputs = {**common_inputs(machine, stack), "enabled": False, "rollback_timeout": 15}
+    outs = dict(provider.create(provider.check({}, inputs).inputs).outs or {})
+    assert {c.path: c.after for c in told.files} == {p: machine.ssh(["cat", p]).stdout for p in outs["files"]}
+    (done,) = seen(entry(machine, bridge_netfilter=False))
+    assert verdict(done) == "none"
+    (otherwise,) = seen(entry(machine, bridge_netfilter=True), stack="two")
+    assert f"{OURS} wants it otherwise" in otherwise.outlooks[1].refusals[0].seen
+    provider.delete("x", outs)
 
 
 def test_what_another_stack_wants_is_told(bridged: Bridged) -> None:
