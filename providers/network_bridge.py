@@ -318,11 +318,11 @@ def _refuse_other_claims(inputs: NetworkBridgeInputs, record: Record | None) -> 
     for stack, claim in record.claims.items():
         if stack == inputs.stack or not isinstance(claim, dict):
             continue
-        claim = {"extra_ports": [], **claim}  # noqa: PLW2901 - a record from before there was this option
+        claimed = {"extra_ports": [], **claim}  # some records are from before there was this option
         differences += [
-            f"{option}: {claim.get(option)!r} for stack {stack}, {wanted!r} asked here"
+            f"{option}: {claimed.get(option)!r} for stack {stack}, {wanted!r} asked here"
             for option, wanted in inputs.options.items()
-            if claim.get(option) != wanted
+            if claimed.get(option) != wanted
         ]
     if differences:
         shared = f"the bridge {inputs.name} of this host is shared, and other stacks want it otherwise"
@@ -504,10 +504,13 @@ def _record(inputs: NetworkBridgeInputs, host: _Host, found: BridgeSpec | None, 
     # without stanzas of the bridge an earlier original has been given back by hand
     if change.original and (found is None or "original" not in record.facts):
         record = record.with_facts(original=change.original)
-    joining = {name for name in inputs.extra_ports if host.network.links[name].master != inputs.name}
-    up = {name for name in joining if host.network.links[name].up}
-    if joining:
-        names: list[JsonValue] = [*sorted((_found_up(record) - joining) | up)]
+    links = host.network.links
+    # one that is claimed was found as is noted already, whatever it is now
+    claims = (claim.get("extra_ports") for claim in record.claims.values() if isinstance(claim, dict))
+    known = {name for names in claims if isinstance(names, list) for name in names}
+    new = {n for n in inputs.extra_ports if n not in known and links[n].master != inputs.name}
+    if new:
+        names: list[JsonValue] = [*sorted((_found_up(record) - new) | {n for n in new if links[n].up})]
         record = record.with_facts(found_up=names)
     return record.claimed(inputs.stack, inputs.options)
 

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Looks whether a port that is to join a bridge leads where the bridge is already. With STP off that closes a loop:
+# Looks whether an interface that is to join a bridge leads where the bridge is already. With STP off that closes a loop:
 # one broadcast then goes round for ever, and takes the network of the whole room down.
 #
 #   look FOLDER UPLINK PORT...  exit status 1: a loop, named on stderr; on stdout what could not be looked at
 #   clean FOLDER                undoes what a `look` has left that was killed
 #
 # Nothing is forwarded meanwhile: each port becomes the only port of a bridge made for this, which learns where frames
-# come from. UPLINK and all these send broadcasts, as ARP for an address that nobody has (RFC 6890: 192.0.0.0/24 is
+# come from; a PORT that is a bridge, which UPLINK is to join, learns that anyway. UPLINK and the others send broadcasts, as ARP for an address that nobody has (RFC 6890: 192.0.0.0/24 is
 # not for hosts). A switch that runs STP itself may keep a new cable silent for half a minute: a loop over that one
 # is not seen here, but the switch ends it. FOLDER holds a file per interface with how it was found.
 set -u
@@ -19,14 +19,20 @@ shift 2
 
 # Carrier takes a network card some seconds; then one broadcast each 0.2 s.
 carrier_tries=25
-broadcasts=15
+broadcasts=10
 # The IPv4 dummy address of RFC 7600, for interfaces that have none to ask from.
 dummy=192.0.0.8
 nobody=192.0.0.11
 
 hw_address() { cat "/sys/class/net/$1/address"; }
 
-probe_of() { printf 'kvmloop%s\n' "$(cat "/sys/class/net/$1/ifindex")"; }
+is_bridge() { [ -d "/sys/class/net/$1/bridge" ]; }
+
+# The bridge that learns what comes in by a port.
+probe_of() { # port
+    ! is_bridge "$1" || { printf '%s\n' "$1"; return; }
+    printf 'kvmloop%s\n' "$(cat "/sys/class/net/$1/ifindex")"
+}
 
 state_of() { # interface: up or down, as the administrator has set it
     [ $(($(cat "/sys/class/net/$1/flags") & 1)) = 1 ] && echo up || echo down
@@ -36,6 +42,7 @@ mode_file() { printf '/proc/sys/net/ipv6/conf/%s/addr_gen_mode\n' "$1"; }
 
 # A bridge that neither answers ARP for this host's addresses nor speaks IPv6.
 set_port_up() { # port
+    ! is_bridge "$1" || return 0
     probe=$(probe_of "$1")
     printf '%s %s %s\n' "$1" "$(state_of "$1")" "$(cat "$(mode_file "$1")" 2>/dev/null)" >"$folder/$probe.look" &&
         ip link add name "$probe" type bridge mcast_snooping 0 forward_delay 0 &&
@@ -87,7 +94,7 @@ broadcast() { # interface
 
 # A port that hears another interface of this host leads where that one leads.
 hears() { # port, other interface
-    bridge fdb show br "$(probe_of "$1")" dev "$1" | grep -v permanent | grep -qi "^$(hw_address "$2") "
+    bridge fdb show br "$(probe_of "$1")" | grep -v permanent | grep -qi "^$(hw_address "$2") "
 }
 
 find_loop() { # uplink, ports
@@ -135,7 +142,11 @@ look() { # uplink, ports
     sent=0
     while [ "$sent" -lt "$broadcasts" ]; do
         for device in "$@"; do
-            [ "$device" = "$1" ] || device=$(probe_of "$device")
+            if [ "$device" != "$1" ]; then
+                # without an address of its own it would ask from another interface's
+                ! is_bridge "$device" || continue
+                device=$(probe_of "$device")
+            fi
             broadcast "$device" || { echo "$device cannot send a broadcast" >&2; exit 1; }
         done
         sleep 0.2

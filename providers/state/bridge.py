@@ -42,9 +42,9 @@ class Plan:
     leaving: str = ""
     """The port that leaves the bridge; empty: none does."""
     joining: tuple[str, ...] = ()
-    """Further ports that join while STP is off: before, the host looks whether one of them makes a loop."""
+    """What comes together with `uplink` with STP off: before, the host looks whether that makes a loop."""
     uplink: str = ""
-    """The interface that leads where the bridge is, or will be, already: for that look."""
+    """The interface that leads where the bridge is, or will be."""
     sentences: tuple[str, ...] = ()
 
 
@@ -292,8 +292,12 @@ def _is_in(network: HostNetwork, name: str) -> bool:
 
 
 def _to_look_at(network: HostNetwork, spec: BridgeSpec) -> tuple[str, ...]:
-    """Return the further ports that could make a loop: with STP on the bridge blocks such a port itself."""
-    return () if spec.stp else tuple(name for name in spec.extra_ports if not _is_in(network, name))
+    """Return what could make a loop that no STP ends: further ports, and a bridge with ports of others."""
+    if spec.stp:
+        return ()
+    joining = tuple(name for name in spec.extra_ports if not _is_in(network, name))
+    has_others = network.members(network.bridge) and not _is_in(network, network.port)
+    return (*joining, network.bridge) if has_others else joining
 
 
 def _live_commands(

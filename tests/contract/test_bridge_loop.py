@@ -10,7 +10,8 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "providers/scripts/bridge-loop.sh"
 # The host has eth0 in br0, and eth1 and eth2 down; $1: the ports of the switch that eth0 is plugged into,
-# $2: those of another one, $3: the script, $4: an address for br0, $5: its folder.
+# $2: those of another one, $3: the script, $4: an address for the uplink, $5: the folder, $6: the uplink,
+# $7: the ports.
 LAB = """
 set -eu
 mount -t sysfs sysfs /sys
@@ -23,7 +24,8 @@ for cable in $1; do ip link set $cable master one up; done
 for cable in $2; do ip link set $cable master two up; done
 ip link add dev br0 type bridge
 ip link set eth0 master br0 up
-[ -z "$4" ] || ip address add "$4" dev br0
+ip link set "$6" up
+[ -z "$4" ] || ip address add "$4" dev "$6"
 for bridge in br0 one two; do ip link set $bridge up; done
 state() {
     ls /sys/class/net
@@ -32,7 +34,7 @@ state() {
 }
 state >"$5/before"
 status=0
-sh "$3" look "$5/state" br0 eth1 eth2 || status=$?
+sh "$3" look "$5/state" "$6" $7 || status=$?
 state >"$5/after"
 exit $status
 """
@@ -48,23 +50,19 @@ class Look:
     restored: bool
 
 
-def look(folder: Path, one: str, two: str = "", address: str = "192.0.2.1/24") -> Look:
-    """Plug the cables of the host into two switches, and look whether eth1 and eth2 make a loop."""
+def look(
+    folder: Path,
+    one: str,
+    two: str = "",
+    address: str = "192.0.2.1/24",
+    *,
+    uplink: str = "br0",
+    ports: str = "eth1 eth2",
+) -> Look:
+    """Plug the cables of the host into two switches, and look whether `ports` make a loop with `uplink`."""
     (folder / "state").mkdir()
-    argv = [
-        "unshare",
-        "--net",
-        "--mount",
-        "sh",
-        "-c",
-        LAB,
-        "lab",
-        one,
-        two,
-        str(SCRIPT),
-        address,
-        str(folder),
-    ]
+    lab = ["unshare", "--net", "--mount", "sh", "-c", LAB, "lab"]
+    argv = [*lab, one, two, str(SCRIPT), address, str(folder), uplink, ports]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     restored = (folder / "before").read_text() == (folder / "after").read_text()
     return Look(done.returncode, done.stdout, done.stderr, restored and not any((folder / "state").iterdir()))
@@ -87,3 +85,14 @@ def test_two_cables_to_another_switch(tmp_path: Path) -> None:
     seen = look(tmp_path, "cable0", "cable1 cable2")
     assert (seen.status, seen.restored) == (1, True)
     assert seen.errors == "eth2 leads into the network that eth1 is in: with STP off this is a loop\n"
+
+
+def test_a_port_that_joins_a_bridge_with_another_cable(tmp_path: Path) -> None:
+    """br0 is on eth0 already; eth1, which has an address and is up, is to join it."""
+    same = look(tmp_path, "cable0 cable1", uplink="eth1", ports="br0")
+    assert (same.status, same.restored) == (1, True)
+    assert same.errors == "br0 leads into the network that eth1 is in: with STP off this is a loop\n"
+
+
+def test_a_port_that_joins_a_bridge_elsewhere(tmp_path: Path) -> None:
+    assert look(tmp_path, "cable0", "cable1", uplink="eth1", ports="br0") == Look(0, "", "", restored=True)

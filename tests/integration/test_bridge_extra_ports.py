@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -45,14 +46,17 @@ def machine(testbed: Testbed) -> Iterator[Machine]:
 @contextmanager
 def second_switch(machine: Machine) -> Iterator[None]:
     """Plug the machine's eth1 into a switch of its own until the end of the block."""
-    cable = machine.cables[1]
+    cable, switch = machine.cables[1], machine.around.network.bridge
+    # a bridge whose address nobody has set takes that of one of its ports: the gateway's must not change
+    _ip("link", "set", switch, "address", Path(f"/sys/class/net/{switch}/address").read_text().strip())
     _ip("link", "add", OTHER_SWITCH, "type", "bridge")
     try:
-        _ip("link", "set", OTHER_SWITCH, "up")
+        # no machine must take this switch for the gateway, whose addresses it would answer for
+        _ip("link", "set", OTHER_SWITCH, "arp", "off", "up")
         _ip("link", "set", cable, "master", OTHER_SWITCH)
         yield
     finally:
-        _ip("link", "set", cable, "master", machine.around.network.bridge)
+        _ip("link", "set", cable, "master", switch)
         _ip("link", "delete", OTHER_SWITCH)
 
 
@@ -75,11 +79,10 @@ def ports(machine: Machine) -> list[str]:
     return machine.ssh(["ls", f"/sys/class/net/{BRIDGE}/brif"]).stdout.split()
 
 
-@pytest.mark.parametrize("state", ["down", "up"])
-def test_a_further_port_comes_and_goes_live(machine: Machine, state: str) -> None:
+def test_a_further_port_comes_and_goes_live(machine: Machine) -> None:
     with second_switch(machine):
         outs = create(machine)
-        machine.ssh(["ip", "link", "set", "eth1", state])
+        machine.ssh(["ip", "link", "set", "eth1", "up"])
         machine.ssh(
             ["sh", "-c", f"ip tuntap add tapguest mode tap && ip link set tapguest master {BRIDGE} up"]
         )
@@ -100,24 +103,14 @@ def test_a_further_port_comes_and_goes_live(machine: Machine, state: str) -> Non
         delete(outs)
 
 
-def test_takeover_with_a_further_port_and_return(machine: Machine) -> None:
+def test_takeover_with_a_further_port_drift_and_return(machine: Machine) -> None:
     with second_switch(machine):
         before = found(machine)
         outs = create(machine, extra_ports=["eth1"])
-        assert ports(machine) == ["eth0", "eth1"]
         assert outs["ports"] == ["eth0", "eth1"]
-        delete(outs)
-        assert found(machine) == before
-        assert nothing_armed(machine)
-
-
-def test_drift_of_a_further_port_is_seen_and_mended(machine: Machine) -> None:
-    with second_switch(machine):
-        outs = create(machine, extra_ports=["eth1"])
         wanted = network_of(machine)
         in_file = f"sed -i 's/bridge_ports eth0 eth1/bridge_ports eth0/' {INTERFACES}"
-        in_kernel = "ip link set eth1 nomaster"
-        for drift in (in_file, in_kernel, f"{in_file}; {in_kernel}"):
+        for drift in (in_file, "ip link set eth1 nomaster"):
             machine.ssh(["sh", "-c", drift])
             seen = refresh(outs)
             assert differs(machine, seen, extra_ports=["eth1"])
@@ -125,6 +118,8 @@ def test_drift_of_a_further_port_is_seen_and_mended(machine: Machine) -> None:
             assert network_of(machine) == wanted
             assert ports(machine) == ["eth0", "eth1"]
         delete(outs)
+        assert found(machine) == before
+        assert nothing_armed(machine)
 
 
 def test_a_loop_is_found_before_it_is_one(machine: Machine) -> None:

@@ -206,6 +206,15 @@ def test_a_takeover_looks_from_the_port_where_a_further_one_leads() -> None:
     assert made.undo[0].startswith("ip link set dev eth1 nomaster up;")
 
 
+def test_a_takeover_into_a_bridge_with_other_ports_looks_where_they_lead() -> None:
+    tree = {MAIN: BARE + "\niface br0 inet manual\n    bridge_ports eth1\n"}
+    network = host(links=[link("eth0"), bridge_link(), port_link()])
+    made, _ = planned(network, tree)
+    assert (made.kind, made.joining, made.uplink) == ("activate", ("br0",), "eth0")
+    empty = host(links=[link("eth0"), bridge_link()])
+    assert planned(empty, tree)[0].joining == ()
+
+
 @pytest.mark.parametrize(("found_up", "state"), [((), "down"), (("eth1",), "up")])
 def test_a_port_that_leaves_is_as_it_was_found(found_up: tuple[str, ...], state: str) -> None:
     network = bridged(others=(port_link(),), extra_ports=("eth1",))
