@@ -28,7 +28,7 @@ from providers.state.interfaces import BridgeSpec, Change, InterfacesError, Tree
 from providers.state.network import HostNetwork, bare_address, without_bridge
 from providers.state.outlook import Outlook, file_changes
 from providers.state.record import Record
-from providers.transport import Session, TransportError, connect
+from providers.transport import LOCK_IDLE, Session, TransportError, connect
 
 KIND = "bridge"
 OPTIONS = ("port", "extra_ports", "stp", "forward_delay", "max_wait", "dns_search", "ipv6_auto")
@@ -283,8 +283,8 @@ def _clean_up(inputs: NetworkBridgeInputs) -> None:
 
 
 def _lock_timeout(inputs: NetworkBridgeInputs) -> float:
-    """Another client on the same host may be in the middle of its own change."""
-    return inputs.rollback_timeout + 60.0
+    """Another client may be at its own change; one that vanished holds the lock for a while yet."""
+    return inputs.rollback_timeout + 60.0 + LOCK_IDLE
 
 
 def _look(session: Session, inputs: NetworkBridgeInputs, *, probe: bool = False) -> _Host:

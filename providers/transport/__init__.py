@@ -14,9 +14,10 @@ from providers.transport.errors import (
     LockTimedOut,
     TransportError,
 )
-from providers.transport.session import Result, Session, Stream
+from providers.transport.session import LOCK_IDLE, Result, Session, Stream
 
 __all__ = [
+    "LOCK_IDLE",
     "AuthError",
     "CommandFailed",
     "CommandTimedOut",

@@ -36,6 +36,7 @@ LOCK_FOLDER = "/run/kvm-lab-locks"
 """Root's alone: in /run/lock everyone may write. Made when it is missing; gone with the next boot."""
 LOCK_HEARTBEAT = 15.0
 LOCK_IDLE = 180
+"""Seconds after which the host frees the lock of a client that says nothing any more."""
 _ASKED_LENGTH = 300
 _NO_SUCH_FILE = 44
 _NOT_FOUND = 127
