@@ -376,7 +376,7 @@ def _plan_back(
     if left is None:
         reasons = bridge_refusals.removal_refusals(network, after)
         plan = bridge.plan_give_back(network, tree, change, found_up=found_up)
-        goal = bridge_proof.goal_of_give_back(network)
+        goal = bridge_proof.goal_of_give_back(network, after)
     else:
         former = tuple(name for name in inputs.extra_ports if name not in left.extra_ports)
         left = left.model_copy(update={"former_ports": former})

@@ -44,9 +44,11 @@ unit_folder=/etc/systemd/system
 boot_unit=kvm-lab-network-restore.service
 boot_wants=$unit_folder/sysinit.target.wants
 
-# How long one ifdown may take when nobody is left to ask, and how long all the ifups of a rollback are waited
-# for; the timer bounds the whole apply anyway.
+# How long one ifdown of a change may take; the timer bounds the whole apply anyway. A rollback must bring the host
+# back soon: all its ifdowns together have this long, and its ifups are waited for this long.
 command_limit=20
+undo_down_limit=5
+undo_up_limit=8
 
 # A client that has staged and not armed within this time has gone away.
 staged_limit=20
@@ -252,9 +254,10 @@ remove_boot_unit() {
     sync "$unit_folder"
 }
 
+# Its ifups run in a unit of their own: what is left of an ifdown that hung goes with this one.
 start_timer() {
     systemd-run --quiet --collect --unit="$(timer_unit)" \
-        --on-active="$timeout" --timer-property=AccuracySec=1s --property=KillMode=process \
+        --on-active="$timeout" --timer-property=AccuracySec=1s \
         /bin/sh "$transaction/transaction.sh" rollback "$id" "not confirmed within $timeout s"
 }
 
@@ -270,7 +273,14 @@ disarm() {
 # --- the network -----------------------------------------------------------------------------------------
 
 # Without the lock: what ifup leaves running (a DHCP client) would hold it for ever.
-bounded() { timeout -k 2 "$command_limit" "$@" </dev/null 9>&-; }
+bounded() { # seconds, command
+    limit=$1
+    shift
+    timeout -k 1 "$limit" "$@" </dev/null 9>&-
+}
+
+# A port that was never configured has no stanza: ifupdown fails with it.
+has_stanza() { ifquery --no-mappings "$1" >/dev/null 2>&1; }
 
 members() { # bridge
     for port in "/sys/class/net/$1/brif/"*; do
@@ -295,6 +305,8 @@ master_of() { # interface; nothing when it is in no bridge or bond
     ! master=$(readlink "/sys/class/net/$1/master") || printf '%s\n' "${master##*/}"
 }
 
+is_up() { [ "$(($(cat "/sys/class/net/$1/flags") & 1))" = 1 ]; }
+
 routes_on() { ip -4 route show dev "$1" | sed 's/ *$//'; }
 
 # What the kernel has before the change, to return to when ifupdown cannot.
@@ -310,6 +322,7 @@ take_snapshot() {
         ip -4 route save table all dev "$device" >"$here/before/$device.routes4" || return 1
         ip -6 route save table all dev "$device" >"$here/before/$device.routes6" || return 1
         master_of "$device" >"$here/before/$device.master" || return 1
+        ! is_up "$device" || : >"$here/before/$device.up" || return 1
         cat "/proc/sys/net/ipv6/conf/$device/addr_gen_mode" >"$here/before/$device.mode" 2>/dev/null
     done
     return 0
@@ -326,17 +339,25 @@ take_down() {
     for device in $down; do
         if [ ! -d "/sys/class/net/$device" ]; then
             # only ifupdown believes that it is there
-            bounded ifdown --force --ignore-errors "$device"
+            bounded "$command_limit" ifdown --force --ignore-errors "$device"
             continue
         fi
-        bounded ifdown "$device" || { say "ifdown $device failed"; return 1; }
+        if has_stanza "$device"; then
+            bounded "$command_limit" ifdown "$device" || { say "ifdown $device failed"; return 1; }
+        fi
         # Addresses that ifupdown did not put there (or does not remember) must not stay beside the bridge's.
         [ ! -d "/sys/class/net/$device" ] && continue
         ip address flush dev "$device" scope global && ip link set dev "$device" down || return 1
     done
 }
 
-# The port gets back the link-local address that bridge-utils switches off.
+# bridge-utils switches a port's link-local address off and never on again. Switched on, a card that is down gets one
+# at once, and it is one too many.
+set_address_mode() { # interface, file with the mode
+    cat "$2" >"/proc/sys/net/ipv6/conf/$1/addr_gen_mode" || return 1
+    is_up "$1" || ip -6 address flush dev "$1" scope link
+}
+
 leave_bridge() {
     [ -n "$leaving" ] || return 0
     if listed "$bridge" "$up"; then
@@ -345,7 +366,7 @@ leave_bridge() {
         ip link delete dev "$bridge" || return 1
     fi
     [ ! -e "/proc/sys/net/ipv6/conf/$leaving" ] ||
-        cat /proc/sys/net/ipv6/conf/default/addr_gen_mode >"/proc/sys/net/ipv6/conf/$leaving/addr_gen_mode"
+        set_address_mode "$leaving" /proc/sys/net/ipv6/conf/default/addr_gen_mode
 }
 
 bring_up() {
@@ -397,9 +418,13 @@ change_network() {
 
 # Whatever stands now, as far down as it goes, with the files that are in place.
 take_apart() {
+    until=$(($(uptime_seconds) + undo_down_limit))
     # shellcheck disable=SC2046,SC2086  # lists of interface names
     for device in $(reversed $up) $down; do
-        bounded ifdown --force --ignore-errors "$device" || say "ifdown $device failed: going on without it"
+        has_stanza "$device" || continue
+        left=$((until - $(uptime_seconds)))
+        bounded "$((left > 1 ? left : 1))" ifdown --force --ignore-errors "$device" ||
+            say "ifdown $device failed: going on without it"
     done
     if [ ! -e "$here/before/bridge" ] && [ -d "/sys/class/net/$bridge/bridge" ]; then
         ip link delete dev "$bridge" || true
@@ -410,9 +435,7 @@ take_apart() {
         if [ "$(master_of "$device")" = "$bridge" ] && ! grep -qx "$device" "$here/before/members"; then
             ip link set dev "$device" nomaster || true
         fi
-        # bridge-utils switches a port's link-local address off and never on again
-        [ ! -s "$here/before/$device.mode" ] ||
-            cat "$here/before/$device.mode" >"/proc/sys/net/ipv6/conf/$device/addr_gen_mode" || true
+        [ ! -s "$here/before/$device.mode" ] || set_address_mode "$device" "$here/before/$device.mode" || true
     done
 }
 
@@ -432,7 +455,7 @@ ifup_again() {
         return
     fi
     waited=0
-    while unit_runs "$(ifup_unit)" && [ "$waited" -lt "$((command_limit * 5))" ]; do
+    while unit_runs "$(ifup_unit)" && [ "$waited" -lt "$((undo_up_limit * 5))" ]; do
         sleep 0.2
         waited=$((waited + 1))
     done
@@ -444,6 +467,7 @@ ifup_now() {
     exec >>"$here/undo.log" 2>&1 </dev/null
     # shellcheck disable=SC2046,SC2086  # lists of interface names
     for device in $(reversed $down); do
+        has_stanza "$device" || continue
         ifup "$device" || say "ifup $device failed"
     done
 }
@@ -457,6 +481,10 @@ put_together() {
     for device in $again; do
         [ -d "/sys/class/net/$device" ] || continue
         [ -e "$here/before/$device.routes" ] || continue
+        if [ ! -e "$here/before/$device.up" ]; then
+            ip link set dev "$device" down || true
+            continue
+        fi
         ip link set dev "$device" up || true
         drop_new_routes "$device"
         ip address restore <"$here/before/$device.4" || true

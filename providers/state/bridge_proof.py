@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from providers.state import interfaces
-from providers.state.bridge import bridge_addresses, is_related, on_off
+from providers.state.bridge import bridge_addresses, interface_names, is_related, on_off
 from providers.state.interfaces import MAIN, BridgeSpec, Change, InterfacesError, Tree
 from providers.state.interfaces.options import address_of
 from providers.state.interfaces.parse import Interfaces
@@ -25,6 +25,8 @@ class Goal:
     """Device -> its addresses, without prefix."""
     spec: BridgeSpec | None
     """The bridge; None: there is none any more. Of another port than ours: ours is not in it."""
+    idle: bool = False
+    """After a give-back: the port has no stanza, and nothing brings it up."""
 
 
 def goal_of(network: HostNetwork, spec: BridgeSpec, change: Change) -> Goal:
@@ -33,9 +35,10 @@ def goal_of(network: HostNetwork, spec: BridgeSpec, change: Change) -> Goal:
     return Goal(spec.name, {spec.name: frozenset(addresses | _lasting(network))}, spec)
 
 
-def goal_of_give_back(network: HostNetwork) -> Goal:
-    """Return what must be seen once the bridge is gone."""
-    return Goal(network.port, {network.port: frozenset(_lasting(network))}, None)
+def goal_of_give_back(network: HostNetwork, after: Tree) -> Goal:
+    """Return what must be seen once the bridge is gone; `after` are the files then."""
+    idle = network.port not in interface_names(after)
+    return Goal(network.port, {network.port: frozenset(_lasting(network))}, None, idle)
 
 
 def goal_of_release(network: HostNetwork, left: BridgeSpec, tree: Tree, change: Change) -> Goal:
@@ -113,7 +116,7 @@ def _bridge_problems(after: HostNetwork, goal: Goal) -> list[str]:
     bridge, port = after.links.get(after.bridge), after.links.get(after.port)
     if goal.spec is None:
         problems = [] if bridge is None else [f"{after.bridge} still exists"]
-        if port is None or not port.up:
+        if port is None or not (port.up or goal.idle):
             problems.append(f"{after.port} is not up")
         return problems
     if bridge is None or bridge.kind != "bridge":

@@ -422,9 +422,17 @@ def test_proof_misses_a_guest_that_is_not_on_the_bridge_again() -> None:
 
 
 def test_proof_of_a_give_back() -> None:
-    goal = goal_of_give_back(bridged())
+    goal = goal_of_give_back(bridged(), TREE)
     assert unproven(bridged(), host(), goal) == []
     assert "br0 still exists" in unproven(bridged(), bridged(), goal)
+
+
+def test_proof_of_a_give_back_to_a_card_without_stanza_leaves_it_down() -> None:
+    idle = replace(host(), addresses=(), default_routes=())
+    idle = replace(idle, links={**idle.links, "eth0": replace(idle.links["eth0"], up=False)})
+    before = replace(bridged(), addresses=(), default_routes=())
+    assert unproven(before, idle, goal_of_give_back(before, {})) == []
+    assert unproven(before, idle, goal_of_give_back(before, TREE)) == ["eth0 is not up"]
 
 
 STAGED = """\
