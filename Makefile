@@ -5,7 +5,7 @@ PYTHON := .lab/venv/bin/python
 export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup testbed-setup up preview look machines down schema test lint format \
+.PHONY: help setup testbed-setup up preview look machines down schema test faults lint format \
     bench-network bench-forward-delay
 
 help: ## this list
@@ -43,6 +43,10 @@ test: ## every test, beside a running `make up` too
 	@toolchain/build .lab/bin
 	@cd toolchain/libvirt && go test ./...
 	@$(PYTHON) -m pytest
+
+faults: testbed-setup ## faults in changes of a host's network, named and random; SEED=1 ONLY='power cut'
+	@toolchain/build .lab/bin
+	@$(PYTHON) -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)')
 
 bench-network: testbed-setup ## outage of each change of a host's network, beside ifdown and ifup; ROUNDS=5
 	@$(PYTHON) -m bench network $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -16,6 +16,7 @@ class Proxy:
     def __init__(self, target: int, address: str = "127.0.0.1") -> None:
         self._target = (address, target)
         self._refusing = threading.Event()
+        self._refused = threading.Semaphore(0)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
         self._flowing = threading.Event()
@@ -44,6 +45,11 @@ class Proxy:
         self._refusing.set()
         self.cut()
 
+    def await_refusal(self, timeout: float = 60.0) -> None:
+        """Wait until a new connection has been cut."""
+        if not self._refused.acquire(timeout=timeout):
+            raise TimeoutError("nobody has tried to connect")
+
     def admit(self) -> None:
         """Forward new connections again."""
         self._refusing.clear()
@@ -70,6 +76,7 @@ class Proxy:
         self._sockets += [client, server]
         if self._refusing.is_set():
             self.cut()
+            self._refused.release()
         threading.Thread(target=self._pump, args=(server, client), daemon=True).start()
         self._pump(client, server)
 

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from lab.engine import PARALLEL, Engine
-from testbed import Machine, processes
+from testbed import processes
+from tests.faults.host import Host
 
 ROOT = Path(__file__).parents[2]
 UP_DEADLINE = 900.0
@@ -105,7 +106,7 @@ class Stack:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def host_entry(machine: Machine, **changes: object) -> dict[str, Any]:
+def host_entry(machine: Host, **changes: object) -> dict[str, Any]:
     """Return the stack file's entry of a testbed machine."""
     entry: dict[str, Any] = {
         "name": machine.name,

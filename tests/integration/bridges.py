@@ -14,8 +14,8 @@ from typing import Any
 
 from providers.host_network import FOLDER
 from providers.network_bridge import NetworkBridgeProvider
-from testbed import Machine
 from tests.conftest import ROOT
+from tests.faults.host import Host
 
 BRIDGE = "brtry"
 INTERFACES = "/etc/network/interfaces"
@@ -34,7 +34,7 @@ NetworkBridgeProvider().create(json.load(sys.stdin))
 """
 
 
-def inputs_for(machine: Machine, **options: object) -> dict[str, Any]:
+def inputs_for(machine: Host, **options: object) -> dict[str, Any]:
     """Return the inputs of a bridge on the machine's eth0."""
     endpoint = {
         "host": machine.name,
@@ -52,7 +52,7 @@ def inputs_for(machine: Machine, **options: object) -> dict[str, Any]:
     return {**base, **options}
 
 
-def create(machine: Machine, **options: object) -> dict[str, Any]:
+def create(machine: Host, **options: object) -> dict[str, Any]:
     """Create the bridge; return the outputs."""
     provider = NetworkBridgeProvider()
     checked = provider.check({}, inputs_for(machine, **options))
@@ -60,7 +60,7 @@ def create(machine: Machine, **options: object) -> dict[str, Any]:
     return dict(provider.create(checked.inputs).outs or {})
 
 
-def update(machine: Machine, outs: dict[str, Any], **options: object) -> dict[str, Any]:
+def update(machine: Host, outs: dict[str, Any], **options: object) -> dict[str, Any]:
     """Update the bridge; return the outputs."""
     provider = NetworkBridgeProvider()
     news = provider.check(outs, inputs_for(machine, **options)).inputs
@@ -72,7 +72,7 @@ def refresh(outs: dict[str, Any]) -> dict[str, Any]:
     return dict(NetworkBridgeProvider().read("x", outs).outs or {})
 
 
-def differs(machine: Machine, outs: dict[str, Any], **options: object) -> bool:
+def differs(machine: Host, outs: dict[str, Any], **options: object) -> bool:
     """Tell whether a preview would show a change."""
     provider = NetworkBridgeProvider()
     news = provider.check(outs, inputs_for(machine, **options)).inputs
@@ -97,7 +97,7 @@ class Network:
     configured: str
 
 
-def network_of(machine: Machine) -> Network:
+def network_of(machine: Host) -> Network:
     """Return the machine's files (content, mode, owner) and kernel state."""
     listing = "find /etc/network -type f -exec stat -c '%a %U:%G %n' {} + -exec sha256sum {} + | sort"
     addresses = json.loads(machine.ssh(["ip", "-j", "address"]).stdout)
@@ -115,7 +115,7 @@ def network_of(machine: Machine) -> Network:
     )
 
 
-def nothing_armed(machine: Machine) -> bool:
+def nothing_armed(machine: Host) -> bool:
     """Tell whether no change is pending, no timer runs and no boot-time unit is installed."""
     script = f"""
     [ ! -e {FOLDER}/transaction ] &&
@@ -126,14 +126,14 @@ def nothing_armed(machine: Machine) -> bool:
     return machine.ssh(["sh", "-c", script], check=False).returncode == 0
 
 
-def reboot(machine: Machine) -> None:
+def reboot(machine: Host) -> None:
     """Cut the machine's power, and switch it on again."""
     machine.kill()
     machine.boot()
     machine.wait()
 
 
-def wait_until_undone(machine: Machine, seconds: float) -> None:
+def wait_until_undone(machine: Host, seconds: float) -> None:
     """Wait until the host answers and no change is pending."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -143,7 +143,7 @@ def wait_until_undone(machine: Machine, seconds: float) -> None:
     raise AssertionError(f"{machine.name} has a pending change after {seconds} s")
 
 
-def run_client(machine: Machine, code: str, **options: object) -> int:
+def run_client(machine: Host, code: str, **options: object) -> int:
     """Run a client of its own, with the inputs on its stdin; return its exit status."""
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -158,7 +158,7 @@ def run_client(machine: Machine, code: str, **options: object) -> int:
 
 
 @contextmanager
-def hanging_client(machine: Machine, **options: object) -> Iterator[subprocess.Popen[str]]:
+def hanging_client(machine: Host, **options: object) -> Iterator[subprocess.Popen[str]]:
     """Run a client that has applied its change and will never confirm it; killed at the end of the block."""
     client = subprocess.Popen(
         [sys.executable, "-c", HANGING_CLIENT],
@@ -181,7 +181,7 @@ def hanging_client(machine: Machine, **options: object) -> Iterator[subprocess.P
         client.stdout.close()
 
 
-def wait_for_phase(machine: Machine, phase: str, seconds: float = 10) -> None:
+def wait_for_phase(machine: Host, phase: str, seconds: float = 10) -> None:
     """Wait until the pending change has come to `phase`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
