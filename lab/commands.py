@@ -13,8 +13,7 @@ from typing import Any
 
 from config import NAMESPACE, Guest, Host, Lab
 from lab.engine import PARALLEL, Engine
-from lab.look import NoAnswer
-from lab.look import look as look_at_hosts
+from lab.look import NoAnswer, look_at_hosts
 from lab.outlooks import report
 from lab.report import SSH_PORT, HostRow, Login, logins, table
 from lab.settings import Settings

@@ -1,6 +1,8 @@
-"""Look at the hosts of a stack: what `pulumi up` would change of their network now. Nothing is changed.
+"""Look at the hosts of a stack: what `pulumi up --refresh` would change of their network. Nothing is changed.
 
-Every host is read over a connection of its own, all at once; none is waited for longer than its deadline.
+A plain `pulumi up` compares the stack file with Pulumi's state; a look compares it with the host as it is.
+Hosts that are no longer in the stack file are not looked at. Every host is read over a connection of its own,
+all at once; none is waited for longer than its deadline.
 """
 
 from __future__ import annotations
@@ -69,11 +71,13 @@ def netfilter(session: Session, aim: Aim) -> Outlook:
     return bridge_netfilter.outlook(session, inputs)
 
 
-LOOKS: tuple[Callable[[Session, Aim], Outlook], ...] = (bridge, netfilter)
-"""What is looked at on a host, in the order of its resources."""
+LOOKS: Mapping[str, Callable[[Session, Aim], Outlook]] = {"bridge": bridge, "bridge netfilter": netfilter}
+"""What is looked at on a host, by name, in the order of its resources: after one refused no other is made."""
 
 
-def look(lab: Lab, project: str, stack: str, away: Mapping[str, LabError] | None = None) -> list[Sight]:
+def look_at_hosts(
+    lab: Lab, project: str, stack: str, away: Mapping[str, LabError] | None = None
+) -> list[Sight]:
     """Return what is seen of every host, in the stack file's order.
 
     Args:
@@ -142,7 +146,7 @@ class _Glance:
             end.daemon = True
             end.start()
             try:
-                return tuple(look_at(session, self.aim) for look_at in LOOKS)
+                return tuple(look(session, self.aim) for look in LOOKS.values())
             finally:
                 end.cancel()
 

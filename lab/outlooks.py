@@ -1,4 +1,4 @@
-"""What `make preview` prints about the hosts: a unified diff of their files and a sentence to check; pure."""
+"""What `make look` and `make preview` print about hosts: a diff of their files, a sentence to check; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from lab.look import Sight
+from lab.look import LOOKS, Sight
 from providers.errors import LabError
 from providers.host_network import ChangeUnderWay
 from providers.state.interfaces import without_secrets
@@ -32,6 +32,7 @@ COUNTED = {
     "live": "changed live",
     "none": "nothing to do",
     "refused": "refused",
+    "busy": "being changed just now",
     "unseen": "not seen",
 }
 """What the last line counts: VERDICTS, and what else a host may be."""
@@ -65,11 +66,9 @@ def report(sights: Sequence[Sight], *, colour: bool) -> str:
 def verdict(sight: Sight) -> str:
     """Return which of COUNTED a host is."""
     if sight.error is not None:
-        return "unseen"
-    if any(outlook.refusals for outlook in sight.outlooks):
-        return "refused"
-    kinds = {outlook.kind for outlook in sight.outlooks}
-    return next(kind for kind in VERDICTS if kind in kinds)
+        return "busy" if isinstance(sight.error, ChangeUnderWay) else "unseen"
+    made, refused = _until_refused(sight)
+    return _weightiest(made) if refused is None else "refused"
 
 
 def printable(line: str) -> str:
@@ -83,6 +82,21 @@ def unified(host: str, change: FileChange) -> list[str]:
     name = f"{host}:{change.path}"
     old, new = (name if text is not None else "/dev/null" for text in (change.before, change.after))
     return [line.removesuffix("\n") for line in _marked(difflib.unified_diff(before, after, old, new))]
+
+
+def _until_refused(sight: Sight) -> tuple[list[Outlook], tuple[str, Outlook] | None]:
+    """Return what would be made, one after the other, and the first that would be refused, with its name."""
+    made: list[Outlook] = []
+    for name, outlook in zip(LOOKS, sight.outlooks, strict=False):
+        if outlook.refusals:
+            return made, (name, outlook)
+        made.append(outlook)
+    return made, None
+
+
+def _weightiest(made: Iterable[Outlook]) -> str:
+    kinds = {"none", *(outlook.kind for outlook in made)}
+    return next(kind for kind in VERDICTS if kind in kinds)
 
 
 def _escaped(character: str) -> str:
@@ -113,17 +127,23 @@ def _block(sight: Sight) -> Iterable[str]:
     if sight.error is not None:
         yield from _unseen(sight.host, sight.error)
         return
-    kind = verdict(sight)
-    sentences = "; ".join(sentence for outlook in sight.outlooks for sentence in outlook.sentences)
-    if kind == "none":
+    made, refused = _until_refused(sight)
+    kind = _weightiest(made)
+    sentences = "; ".join(sentence for outlook in made for sentence in outlook.sentences)
+    if kind == "none" and refused is None:
         yield from _wrapped(": ".join(filter(None, (sight.host, VERDICTS[kind], sentences))), "")
         return
-    yield from _wrapped(f"{sight.host}: {VERDICTS.get(kind, 'would be refused, nothing would change')}", "")
+    words = VERDICTS[kind]
+    if refused is not None:
+        name, _ = refused
+        alone = f"the {name} would be refused, the network stays as it is"
+        words = alone if kind == "none" else f"{words}; then the {name} would be refused"
+    yield from _wrapped(f"{sight.host}: {words}", "")
     if sentences:
         yield from _wrapped(sentences)
-    for outlook in sight.outlooks:
-        yield from _refusals(outlook)
-    for change in (change for outlook in sight.outlooks for change in outlook.files):
+    if refused is not None:
+        yield from _refusals(refused[1])
+    for change in (change for outlook in made for change in outlook.files):
         yield from unified(sight.host, change)
 
 

@@ -20,7 +20,7 @@ class FileChange:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a change would do, decided by the code that makes it; all empty: nothing."""
+    """What a change would do, decided by the code that makes it; by default it changes nothing."""
 
     kind: Kind = "none"
     """As a plan has it: "live" takes nothing down, "activate" takes the network down for a moment."""

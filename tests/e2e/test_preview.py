@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from config import NAMESPACE, Lab
-from lab.look import look
+from lab.look import look_at_hosts
 from tests.conftest import DIRECTORY, ROOT
 from tests.contract.conftest import make_key
 from tests.e2e.conftest import IMAGE
@@ -64,6 +64,8 @@ def test_a_preview_connects_to_no_host(counter: Counter, tmp_path: Path) -> None
         stack.forget()
     assert plan["NetworkBridge p1"] == plan["Domain web"] == "create"
     assert counter.connections == 0
-    (sight,) = look(Lab.from_mapping({"hosts": [host], "images": [IMAGE]}, ROOT, stack="x"), NAMESPACE, "x")
+    (sight,) = look_at_hosts(
+        Lab.from_mapping({"hosts": [host], "images": [IMAGE]}, ROOT, stack="x"), NAMESPACE, "x"
+    )
     assert sight.error is not None
     assert counter.connections > 0, "this counter would have counted"

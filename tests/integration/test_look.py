@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from config import NAMESPACE, Lab
-from lab.look import DEADLINE, NoAnswer, Sight, look
+from lab.look import DEADLINE, NoAnswer, Sight, look_at_hosts
 from lab.outlooks import report, verdict
 from providers.bridge_netfilter import BridgeNetfilterProvider
 from providers.host_network import FOLDER, ChangeUnderWay
@@ -96,7 +96,7 @@ def entry(machine: Machine, bridge: Mapping[str, object] | None = None, **change
 
 def seen(*hosts: dict[str, Any], stack: str = "one") -> list[Sight]:
     """Look at the hosts of a stack."""
-    return look(Lab.from_mapping({"hosts": list(hosts)}, ROOT, stack=stack), NAMESPACE, stack)
+    return look_at_hosts(Lab.from_mapping({"hosts": list(hosts)}, ROOT, stack=stack), NAMESPACE, stack)
 
 
 def outlook(machine: Machine, stack: str = "one", **bridge: object) -> Outlook:

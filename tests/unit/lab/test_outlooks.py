@@ -81,13 +81,34 @@ def test_refusals_come_with_their_remedies_each_once() -> None:
         refusals=(Refusal("line 3", remedy), Refusal("line 4", remedy), Refusal("no eth7", "name another"))
     )
     assert shown(Sight("a", (refused, Outlook("live")))).splitlines()[:6] == [
-        "a: would be refused, nothing would change",
+        "a: the bridge would be refused, the network stays as it is",
         "  line 3",
         "  line 4",
         "  to do: mend these lines and run again",
         "  no eth7",
         "  to do: name another",
     ]
+
+
+def test_what_comes_before_a_refusal_is_told_and_what_comes_after_it_is_not() -> None:
+    refused = Outlook(refusals=(Refusal("another stack wants it on", "agree"),))
+    taken = shown(Sight("a", (TAKEOVER, refused))).splitlines()
+    assert taken[:5] == [
+        "a: changes, and its network is down for a moment; then the bridge netfilter",
+        "  would be refused",
+        "  br0 takes over 192.0.2.10/24 and the default route via 192.0.2.1 from eth0;",
+        "  this connection runs over eth0",
+        "  another stack wants it on",
+    ]
+    assert f"+++ a:{PATH}" in taken
+    assert taken[-1] == "1 host: 1 refused"
+    assert "live, nothing goes down; then the" in shown(Sight("a", (Outlook("live"), refused)))
+    quiet = shown(Sight("a", (Outlook(), refused)))
+    assert quiet.startswith("a: the bridge netfilter would be refused, the network stays as it is\n")
+    before = shown(Sight("a", (refused, TAKEOVER)))
+    assert before.startswith("a: the bridge would be refused, the network stays as it is\n  another stack")
+    assert "takes over" not in before
+    assert PATH not in before
 
 
 def test_a_host_that_was_not_seen_is_named_with_the_reason() -> None:
@@ -113,7 +134,7 @@ def test_a_host_that_was_not_seen_is_named_with_the_reason() -> None:
         "\n"
         "g: could not be read\n  g: read the claims\n  no JSON\n  to do: restore the file\n"
         "\n"
-        "7 hosts: 1 nothing to do, 6 not seen"
+        "7 hosts: 1 nothing to do, 1 being changed just now, 5 not seen"
     )
 
 
