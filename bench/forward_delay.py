@@ -7,6 +7,7 @@ outside tells when the port began to forward.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -75,6 +76,7 @@ def measure(cases: Sequence[Case], rounds: int) -> list[Row]:
 
     Raises:
         LabError: a port did not begin to forward.
+        NetlinkError: the kernel refuses something else than a forward delay out of range.
     """
     return [_row(case, rounds) for case in cases]
 
@@ -101,6 +103,8 @@ def _row(case: Case, rounds: int) -> Row:
             try:
                 _set_up(kernel, case)
             except NetlinkError as error:
+                if error.code != errno.ERANGE:
+                    raise
                 return Row(case, refusal=os.strerror(error.code))
             waits.append(_join(kernel, case))
     return Row(case, tuple(waits))
@@ -114,8 +118,9 @@ def _cables(kernel: IPRoute) -> Iterator[None]:
         kernel.link("add", ifname=end, kind="veth", peer={"ifname": port})
         kernel.link("set", index=_index(kernel, end), state="up")
     try:
-        kernel.link("set", index=_index(kernel, _BRIDGE), state="up")
-        _plug(kernel, _OUTSIDE_PORT)
+        bridge = _index(kernel, _BRIDGE)
+        kernel.link("set", index=bridge, state="up")
+        _plug(kernel, bridge, _index(kernel, _OUTSIDE_PORT))
         _await_forwarding(kernel, _OUTSIDE_PORT)
         yield
     finally:
@@ -133,9 +138,10 @@ def _set_up(kernel: IPRoute, case: Case) -> None:
 def _join(kernel: IPRoute, case: Case) -> float:
     """Plug the guest's cable in; return how many seconds passed until a frame did."""
     patience = 2 * case.forward_delay + _PATIENCE
+    bridge, port = _index(kernel, _BRIDGE), _index(kernel, _GUEST_PORT)
     with closing(_packet_socket(_GUEST)) as guest, closing(_packet_socket(_OUTSIDE)) as outside:
         start = time.monotonic()
-        _plug(kernel, _GUEST_PORT)
+        _plug(kernel, bridge, port)
         while time.monotonic() < start + patience:
             guest.send(_FRAME)
             if select.select([outside], [], [], _SEND_EVERY)[0]:
@@ -147,9 +153,9 @@ def _join(kernel: IPRoute, case: Case) -> float:
     )
 
 
-def _plug(kernel: IPRoute, port: str) -> None:
-    """Do what `ip link set PORT master BRIDGE up` does, in one request."""
-    kernel.link("set", index=_index(kernel, port), master=_index(kernel, _BRIDGE), state="up")
+def _plug(kernel: IPRoute, bridge: int, port: int) -> None:
+    """Do what `ip link set PORT master BRIDGE up` does, in one request; both by their index."""
+    kernel.link("set", index=port, master=bridge, state="up")
 
 
 def _await_forwarding(kernel: IPRoute, port: str) -> None:
