@@ -82,19 +82,24 @@ class Ping:
 
     @contextmanager
     def running(self) -> Iterator[Ping]:
-        """Ping until the end of the block, and as long as the last answers may take."""
+        """Ping until the end of the block, at least once, and as long as the last answers may take.
+
+        Raises:
+            OSError: the sender ended early, and the block itself has raised nothing.
+        """
         argv = [sys.executable, "-I", __file__, self.address]
         pipe = subprocess.PIPE
         # a session of its own: Ctrl-C is for the one that watches, who then ends the sender
-        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as sender:
-            if sender.stdout is None or sender.stdout.readline() != _READY:
-                raise OSError(f"cannot ping {self.address}: the sender ended")
-            try:
+        with subprocess.Popen(
+            argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        ) as sender:
+            if sender.stdout is not None and sender.stdout.readline() == _READY:
                 yield self
-            finally:
-                times, _ = sender.communicate()  # closes its standard input
-                sent, answered = json.loads(times)
-                self.sent, self.answered = sent, dict(answered)
+            times, errors = sender.communicate()  # closes its standard input
+        if sender.returncode != 0:
+            raise OSError(f"ping {self.address}: the sender ended with {sender.returncode}: {errors.strip()}")
+        sent, answered = json.loads(times)
+        self.sent, self.answered = sent, dict(answered)
 
 
 def _send(address: str) -> None:
@@ -105,11 +110,13 @@ def _send(address: str) -> None:
         sys.stdout.write(_READY)
         sys.stdout.flush()
         due = time.monotonic()
-        while not select.select([sys.stdin], [], [], 0)[0]:
+        ended = False
+        while not ended:
             sent.append(time.monotonic())
             raw.sendto(_echo_request(len(sent) - 1), (address, 0))
             due = max(due + INTERVAL, sent[-1])
             _receive(raw, address, due, sent, answered)
+            ended = bool(select.select([sys.stdin], [], [], 0)[0])
         _receive(raw, address, time.monotonic() + LATE, sent, answered)
     sys.stdout.write(json.dumps([sent, list(answered.items())]))
 

@@ -24,3 +24,14 @@ def test_an_address_that_answers_and_one_that_does_not() -> None:
     with Ping("240.0.0.1").running() as nowhere:
         pass
     assert nowhere.lost == len(nowhere.sent)
+
+
+def test_a_sender_that_ends_early_says_why_unless_the_block_failed_itself() -> None:
+    sender = Ping("no address")
+    with (
+        pytest.raises(OSError, match=r"ping no address: the sender ended with 1: [\s\S]*gaierror"),
+        sender.running(),
+    ):
+        pass
+    with pytest.raises(ValueError, match="of the block"), sender.running():
+        raise ValueError("of the block")
