@@ -50,7 +50,8 @@ facts() {
         [ ! -r "$path" ] || printf '%s %s\n' "${path##*/}" "$(cat "$path")"
     done | fact values
     files sysctl sysctl.d /etc/sysctl.conf
-    files modules modules-load.d /etc/modules
+    # /etc/modules counts by the link that modules-load.d has to it
+    files modules modules-load.d
 }
 
 unit() { printf 'kvm-lab-netfilter-undo-%s\n' "$1"; }

@@ -19,7 +19,8 @@ SYSCTL_FILE = "/etc/sysctl.d/90-kvm-lab-bridge-netfilter.conf"
 MODULES_FILE = "/etc/modules-load.d/kvm-lab-bridge-netfilter.conf"
 # By precedence: of files with one name only the first counts (sysctl.d(5), modules-load.d(5)).
 _FOLDERS = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
-_LATE = "/etc/sysctl.conf"  # what `sysctl --system` reads last; Debian 12 links it into sysctl.d as well
+# What `sysctl --system` reads last. The start of the host reads it only where sysctl.d has a link to it.
+_LATE = "/etc/sysctl.conf"
 _GLOB = frozenset("*?[")
 
 
@@ -55,7 +56,7 @@ class Netfilter:
     sysctl_files: Mapping[str, str]
     """Path -> text of every sysctl.d(5) file, and of /etc/sysctl.conf."""
     modules_files: Mapping[str, str]
-    """Path -> text of every modules-load.d(5) file, and of /etc/modules."""
+    """Path -> text of every modules-load.d(5) file."""
 
     @property
     def live(self) -> bool | None:
@@ -65,14 +66,16 @@ class Netfilter:
     @property
     def at_boot(self) -> bool | None:
         """Whether the files switch it on at the next start; None: they do not say, or not for all."""
-        settings = effective(self.sysctl_files)
+        settings = effective({path: text for path, text in self.sysctl_files.items() if path != _LATE})
         said = {settings[name].truth if name in settings else None for name in VARIABLES}
         return _agreed(said) if self._is_loaded_at_boot else None
 
     @property
     def _is_loaded_at_boot(self) -> bool:
-        named = (text.split() for text in _in_force(self.modules_files).values())
-        return not self.is_module or any(MODULE in words for words in named)
+        text = "\n".join(_in_force(self.modules_files).values())
+        # a line is a name or a comment; the kernel takes either sign in a module's name
+        names = {line.strip().replace("-", "_") for line in text.splitlines()}
+        return not self.is_module or MODULE in names
 
 
 def parse(text: str) -> Netfilter:

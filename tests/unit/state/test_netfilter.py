@@ -21,6 +21,7 @@ from providers.state.netfilter import (
 
 ON, OFF = (dict.fromkeys(VARIABLES, value) for value in (1, 0))
 ALL_OFF = "".join(f"net.bridge.{name} = 0\n" for name in VARIABLES)
+LOADED = {"/etc/modules-load.d/a.conf": "br_netfilter"}
 FIRST = f"net.bridge.{VARIABLES[0]}"
 
 
@@ -71,7 +72,13 @@ def test_what_the_kernel_does(values: dict[str, int], live: bool | None) -> None
     [
         ({}, True, None),
         ({}, False, False),
-        ({"/etc/modules": "# none\nbr_netfilter\n"}, True, False),
+        ({"/etc/modules-load.d/modules.conf": "# none\nbr_netfilter\n"}, True, False),
+        ({"/etc/modules-load.d/modules.conf": " br-netfilter \n"}, True, False),
+        (
+            {"/etc/modules-load.d/modules.conf": "#br_netfilter\n;br_netfilter\n# no br_netfilter\n"},
+            True,
+            None,
+        ),
         ({"/usr/lib/modules-load.d/x.conf": "br_netfilter", "/etc/modules-load.d/x.conf": ""}, True, None),
     ],
 )
@@ -85,12 +92,22 @@ def test_what_the_next_start_does(
 
 
 def test_what_is_as_asked_already_needs_no_file_of_ours() -> None:
-    found = state(OFF, sysctl={"/etc/sysctl.d/10-a.conf": ALL_OFF}, modules={"/etc/modules": "br_netfilter"})
+    found = state(OFF, sysctl={"/etc/sysctl.d/10-a.conf": ALL_OFF}, modules=LOADED)
     assert wanted_files(found, enabled=False) == {}
     ours = wanted_files(found, enabled=True)
     assert ours[SYSCTL_FILE].count(" = 1\n") == len(VARIABLES)
     assert ours[MODULES_FILE].endswith("\nbr_netfilter\n")
     assert overriding(found, ours, enabled=True) == []
+
+
+def test_the_file_that_the_start_of_a_host_does_not_read_can_only_be_in_the_way() -> None:
+    found = state(OFF, is_module=False, sysctl={"/etc/sysctl.conf": ALL_OFF})
+    assert found.at_boot is None
+    assert list(wanted_files(found, enabled=False)) == [SYSCTL_FILE]
+    assert overriding(found, wanted_files(found, enabled=False), enabled=False) == []
+    assert len(overriding(found, wanted_files(found, enabled=True), enabled=True)) == len(VARIABLES)
+    linked = state(OFF, is_module=False, sysctl={"/etc/sysctl.d/99-sysctl.conf": ALL_OFF})
+    assert linked.at_boot is False
 
 
 def test_our_own_files_do_not_make_themselves_needless() -> None:
