@@ -24,10 +24,11 @@ _POLL = 0.2
 
 @dataclass
 class Host:
-    """The machine, and the bridge as our provider has made it last; empty: it has made none."""
+    """The machine, and what our provider has made of bridge and bridge netfilter last; empty: nothing."""
 
     machine: Machine
     outs: dict[str, Any] = field(default_factory=dict)
+    netfilter_outs: dict[str, Any] = field(default_factory=dict)
 
     def converge(self, options: Mapping[str, object]) -> None:
         """Let our provider make the bridge with these options, and with the defaults of all others."""
@@ -42,13 +43,15 @@ class Host:
         provider = BridgeNetfilterProvider()
         inputs = {**common_inputs(self.machine), "enabled": enabled, "rollback_timeout": 15}
         with _quiet():
-            provider.create(provider.check({}, inputs).inputs)
+            self.netfilter_outs = dict(provider.create(provider.check({}, inputs).inputs).outs or {})
 
     def give_back(self) -> None:
-        """Let our provider delete the bridge."""
+        """Let our provider delete the bridge, and bridge netfilter where it has switched it."""
         with _quiet():
+            if self.netfilter_outs:
+                BridgeNetfilterProvider().delete("x", self.netfilter_outs)
             bridges.delete(self.outs)
-        self.outs = {}
+        self.outs, self.netfilter_outs = {}, {}
 
     def interfaces(self) -> str:
         """Return the machine's interfaces(5) file."""
