@@ -39,7 +39,7 @@ def _network(options: argparse.Namespace, _arguments: Sequence[str]) -> int:
     else:
         sys.stdout.write(f"{report.table(result.rows)}\n\n{_measured(options)}\n")
         sys.stdout.write(f"{network.LEGEND}\n\n")
-        sys.stdout.write(f"{report.lines_of(bounds)}\n")
+        sys.stdout.write(f"{report.lines_of(bounds, report.beside_plain(result.plain_takeover))}\n")
     return 0 if all(bound.holds for bound in bounds) else 1
 
 

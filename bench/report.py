@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from testbed.ping import Ping
 
 WORST_RATIO = 1.2
-"""A takeover may cost at most this much of what it costs by hand."""
+"""A takeover may cost at most this much of what it costs by hand with the same file.
+
+That includes the second which bridge-utils sleeps for the file's bridge_hw; see `beside_plain`.
+"""
 WORST_LIVE_LOSS = 3
 """A live change may lose at most so many packets, in its worst round."""
 _WIDTHS = (18, 6, 17, 20, 18)
+_COLUMNS = 80
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,8 @@ def table(rows: Iterable[Row]) -> str:
 
 def verdict(takeover: Row, live: Iterable[Row]) -> list[Bound]:
     """Return what is promised of the takeover, beside the one by hand, and of live changes; does it hold?"""
-    ratios = {
-        "packets": _ratio(takeover, lambda outage: outage.lost),
-        "longest gap": _ratio(takeover, lambda outage: outage.longest),
-        "all gaps": _ratio(takeover, lambda outage: outage.total),
-    }
-    said = ", ".join(f"{what} {ratio:.2f}" for what, ratio in ratios.items())
-    sentence = f"takeover: {said} of by hand (at most {WORST_RATIO})"
+    ratios = _ratios(takeover)
+    sentence = f"takeover: {_said(ratios)} of the same file by hand (at most {WORST_RATIO})"
     bounds = [Bound(sentence, max(ratios.values()) <= WORST_RATIO)]
     for row in live:
         worst = max(outage.lost for outage in row.ours)
@@ -79,14 +79,37 @@ def verdict(takeover: Row, live: Iterable[Row]) -> list[Bound]:
     return bounds
 
 
-def lines_of(bounds: Iterable[Bound]) -> str:
-    """Return the bounds as lines."""
-    return "\n".join(f"{'holds ' if bound.holds else 'BROKEN'}  {bound.sentence}" for bound in bounds)
+def beside_plain(takeover: Row) -> str:
+    """Return how the takeover relates to one by hand with a file that nothing sleeps for; no bound."""
+    return f"takeover: {_said(_ratios(takeover))} of by hand without bridge_hw and its sleep of 1 s"
+
+
+def lines_of(bounds: Iterable[Bound], beside: str) -> str:
+    """Return the bounds, and what is told beside them without one, as lines of at most 80 columns."""
+    lines = [("holds" if bound.holds else "BROKEN", bound.sentence) for bound in bounds]
+    return "\n".join(_wrapped(word, sentence) for word, sentence in [*lines, ("noted", beside)])
 
 
 def as_json(rows: Iterable[Row], bounds: Iterable[Bound]) -> dict[str, Any]:
     """Return everything that was measured, for programs."""
     return {"changes": [asdict(row) for row in rows], "bounds": [asdict(bound) for bound in bounds]}
+
+
+def _wrapped(word: str, sentence: str) -> str:
+    return textwrap.fill(sentence, _COLUMNS, initial_indent=f"{word:8}", subsequent_indent=" " * 8)
+
+
+def _ratios(row: Row) -> dict[str, float]:
+    """Return how ours relates to by hand, for each thing that is measured."""
+    return {
+        "packets": _ratio(row, lambda outage: outage.lost),
+        "longest gap": _ratio(row, lambda outage: outage.longest),
+        "all gaps": _ratio(row, lambda outage: outage.total),
+    }
+
+
+def _said(ratios: Mapping[str, float]) -> str:
+    return ", ".join(f"{what} {ratio:.2f}" for what, ratio in ratios.items())
 
 
 def _ratio(row: Row, value: Callable[[Outage], float]) -> float:

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.report import Bound, Outage, Row, lines_of, table, verdict
+from bench.report import Bound, Outage, Row, beside_plain, lines_of, table, verdict
 from testbed.ping import Ping
 
 
@@ -54,4 +54,15 @@ def test_bound_of_a_live_change_is_its_worst_round() -> None:
 
 
 def test_lines_name_what_is_broken() -> None:
-    assert lines_of([Bound("a", holds=True), Bound("b", holds=False)]) == "holds   a\nBROKEN  b"
+    lines = lines_of([Bound("a", holds=True), Bound("b", holds=False)], "c")
+    assert lines == "holds   a\nBROKEN  b\nnoted   c"
+
+
+def test_verdict_tells_both_ways_by_hand_within_a_terminal() -> None:
+    ours = outages(30, 32, 31)
+    bounds = verdict(Row("takeover", ours, outages(40, 40, 40)), [])
+    lines = lines_of(bounds, beside_plain(Row("takeover, plain", ours, outages(20, 20, 20))))
+    assert "packets 0.78" in lines
+    assert "packets 1.55" in lines
+    assert "BROKEN" not in lines
+    assert max(map(len, lines.splitlines())) <= 80
