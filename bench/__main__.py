@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+
+from pyroute2.netlink.exceptions import NetlinkError
 
 from bench import forward_delay
 from providers.errors import LabError
@@ -22,6 +25,9 @@ def main(arguments: Sequence[str]) -> int:
         return int(options.run(options, arguments))
     except LabError as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except (AssertionError, NetlinkError, OSError, subprocess.SubprocessError) as error:
+        sys.stderr.write(f"bench: {_told(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
@@ -53,6 +59,12 @@ def _forward_delay(options: argparse.Namespace, arguments: Sequence[str]) -> int
     else:
         sys.stdout.write(f"{forward_delay.table(rows)}\n\n{_measured(options)}\n")
     return 0
+
+
+def _told(error: Exception) -> str:
+    """Return what an error that is no LabError says, with its kind: some say nothing by themselves."""
+    stderr = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
+    return "\n".join(filter(None, (f"{type(error).__name__}: {error}".removesuffix(": "), stderr)))
 
 
 def _measured(options: argparse.Namespace) -> str:

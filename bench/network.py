@@ -110,7 +110,8 @@ def measure(rounds: int) -> Result:
         install = "apt-get -q update && apt-get -qy install --no-install-recommends bridge-utils"
         machine.ssh(["sh", "-c", install])
         # the second card is a cable to nowhere: on the network of eth0 it would close a loop
-        subprocess.run(["ip", "link", "set", machine.cables[1], "nomaster"], check=True)
+        unplug = ["ip", "link", "set", machine.cables[1], "nomaster"]
+        subprocess.run(unplug, check=True, capture_output=True, text=True)
         _say("every change once, for its files")
         bench = _Bench(Host(machine))
         for number in range(rounds):

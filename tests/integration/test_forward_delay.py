@@ -25,6 +25,15 @@ def test_a_port_waits_with_stp_only() -> None:
     assert without.waits[0] < 1
 
 
+def test_what_the_kernel_refuses_is_told_without_a_traceback() -> None:
+    taken = 'ip link add br0 type bridge && exec "$@"'
+    argv = [sys.executable, "-m", "bench", "forward-delay", "--quick", "--rounds", "1", "--inside"]
+    inside = ["unshare", "--net", "sh", "-c", taken, "sh", *argv]
+    done = subprocess.run(inside, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "bench: NetlinkError: (17, 'File exists')\n"
+
+
 def test_the_page_has_the_table_that_the_script_prints() -> None:
     made = forward_delay.table([Row(case, waits=(1.0,)) for case in forward_delay.CASES])
     page = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
