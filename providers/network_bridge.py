@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 import pulumi
 from pulumi.dynamic import DiffResult
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from providers import host_network, records
 from providers.base import HostInputs, HostProvider, HostResource
@@ -25,7 +25,7 @@ from providers.state.bridge import Plan
 from providers.state.bridge_proof import Goal
 from providers.state.bridge_refusals import Refusal
 from providers.state.interfaces import BridgeSpec, Change, InterfacesError, Tree
-from providers.state.network import HostNetwork, bare_address, without_bridge
+from providers.state.network import HostNetwork, bare_address, without_bridge, without_port
 from providers.state.outlook import Outlook, file_changes
 from providers.state.record import Record
 from providers.transport import LOCK_IDLE, Session, TransportError, connect
@@ -297,11 +297,18 @@ def _look(session: Session, inputs: NetworkBridgeInputs, *, probe: bool = False)
 
 
 def _claimed(inputs: NetworkBridgeInputs, record: Record) -> NetworkBridgeInputs:
-    """Return the inputs as they were claimed: those of the state may be what a refresh has seen."""
+    """Return the inputs as they were claimed: those of the state may be what a refresh has seen.
+
+    Raises:
+        LabError: the claim is none that this version understands.
+    """
     claim = record.claims.get(inputs.stack)
     options = claim if isinstance(claim, dict) else {}
     kept = {name: value for name, value in inputs if name not in options}
-    return NetworkBridgeInputs.model_validate({**kept, **options})
+    try:
+        return NetworkBridgeInputs.model_validate({**kept, **options})
+    except ValidationError as error:
+        raise records.odd(inputs.endpoint.host, KIND, record.key, error) from error
 
 
 def _rename_claim(stack: str, inputs: NetworkBridgeInputs) -> None:
@@ -424,7 +431,7 @@ def outlook(session: Session, inputs: NetworkBridgeInputs, packages: Collection[
     if plan.kind == "none" and inputs.stack not in (found.record.claims if found.record else {}):
         sentences.append(f"{inputs.name} is as asked already, and is adopted as it is")
     return Outlook(
-        kind="activate" if host.network.links.keys() != found.network.links.keys() else plan.kind,
+        kind="activate" if host.network.links != found.network.links else plan.kind,
         files=file_changes(found.tree, {**host.tree, **plan.files}),
         sentences=(*sentences, *plan.sentences),
     )
@@ -456,8 +463,10 @@ def _given_back(former: NetworkBridgeInputs, host: _Host, record: Record) -> tup
         return replace(host, record=kept), [f"{former.name} stays as it was found"]
     change = interfaces.give_back(host.tree, original)
     tree = {**host.tree, **change.files}
-    if interfaces.seen(tree, former.spec()) is not None:
-        return replace(host, tree=tree, record=kept), [f"{former.name} is given back as it was found"]
+    left = interfaces.seen(tree, former.spec())
+    if left is not None:
+        network = host.network if left.port == former.port else _port_out(host.network, former, change)
+        return _Host(network, tree, kept), [f"{former.name} is given back as it was found"]
     own_ports = former.spec().ports
     guests = [name for name in host.network.members(former.name) if name not in own_ports]
     sentences = [f"{former.name} is taken away first: {former.port} has its own addresses again"]
@@ -465,6 +474,12 @@ def _given_back(former: NetworkBridgeInputs, host: _Host, record: Record) -> tup
         sentences.append(f"{', '.join(guests)} must be off {former.name} by then")
     network = without_bridge(host.network, former.name, former.port)
     return _Host(network, tree, kept), sentences
+
+
+def _port_out(network: HostNetwork, former: NetworkBridgeInputs, change: Change) -> HostNetwork:
+    moved, automatic = change.moved, {"dhcp", "auto"}
+    leases = any(automatic & set(family.split()) for family in moved.families)
+    return without_port(network, former.name, former.port, (*moved.addresses, *moved.gateways), leases=leases)
 
 
 def _reasons(error: LabError) -> tuple[Refusal, ...]:

@@ -32,11 +32,16 @@ def load(session: Session, kind: str, key: str) -> Record | None:
     try:
         return Record.model_validate_json(text)
     except ValidationError as error:
-        raise LabError(
-            f"{session.endpoint.host}: read the claims in {path}",
-            "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()),
-            "restore the file from a backup; it says what must be undone when the last stack is gone",
-        ) from error
+        raise odd(session.endpoint.host, kind, key, error) from error
+
+
+def odd(host: str, kind: str, key: str, error: ValidationError) -> LabError:
+    """Return the error of a record that is there and is not understood."""
+    return LabError(
+        f"{host}: read the claims in {path_of(kind, key)}",
+        "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()),
+        "restore the file from a backup; it says what must be undone when the last stack is gone",
+    )
 
 
 def keys(session: Session, kind: str) -> list[str]:

@@ -283,6 +283,46 @@ def without_bridge(network: HostNetwork, bridge: str, port: str) -> HostNetwork:
     )
 
 
+def without_port(
+    network: HostNetwork, bridge: str, port: str, moved: Iterable[str], *, leases: bool
+) -> HostNetwork:
+    """Return the network as it will be once `port` has left `bridge`, which stays, with what came from it.
+
+    Args:
+        network: the host now.
+        bridge: the bridge.
+        port: its port.
+        moved: the addresses and gateways that are the port's again.
+        leases: whether the port asks for addresses again: what the bridge has learned goes along.
+    """
+    bare = set(map(bare_address, moved))
+
+    def holder(device: str, address: str, *, learned: bool) -> str:
+        return port if device == bridge and (address in bare or (leases and learned)) else device
+
+    def rest(texts: Iterable[str]) -> tuple[str, ...]:
+        return tuple(text for text in texts if bare_address(text) not in bare)
+
+    links, in_files = dict(network.links), dict(network.in_files)
+    if port in links and links[port].master == bridge:
+        links[port] = replace(links[port], master=None)
+    if bridge in in_files:
+        told = in_files[bridge]
+        in_files[bridge] = replace(told, addresses=rest(told.addresses), gateways=rest(told.gateways))
+    return replace(
+        network,
+        links=links,
+        addresses=tuple(
+            replace(a, device=holder(a.device, a.bare, learned=not a.lasting)) for a in network.addresses
+        ),
+        default_routes=tuple(
+            replace(r, device=holder(r.device, bare_address(r.gateway), learned=r.learned))
+            for r in network.default_routes
+        ),
+        in_files=in_files,
+    )
+
+
 def bare_address(text: str) -> str:
     """Return an address without prefix as the kernel prints it; other text as it is."""
     bare = text.strip().partition("/")[0]

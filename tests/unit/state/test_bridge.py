@@ -29,7 +29,7 @@ from providers.state.bridge_refusals import (
     with_packages,
 )
 from providers.state.interfaces import MAIN, BridgeSpec, Change
-from providers.state.network import HostNetwork, parse_ifquery, parse_network, parse_status
+from providers.state.network import HostNetwork, parse_ifquery, parse_network, parse_status, without_port
 
 MAC = "02:00:00:00:00:01"
 BARE = """\
@@ -677,3 +677,19 @@ def test_commands_of_packages_that_are_coming_are_not_missed() -> None:
 def test_who_must_wait_for_an_earlier_change(verdict: str, phase: str, left: int, waited_for: bool) -> None:
     pending = parse_status(f"id=one\nverdict={verdict}\nphase={phase}\nleft={left}\n")
     assert pending.is_in_the_way is waited_for
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_port_that_leaves_a_bridge_that_stays_takes_along_what_came_from_it(*, dynamic: bool) -> None:
+    links = [link("lo"), link("eth0", master="br0"), link("eth1", master="br0"), bridge_link()]
+    before = host(links=links, holder="br0", dynamic=dynamic)
+    moved = () if dynamic else ("192.0.2.10/24", "192.0.2.1")
+    after = without_port(before, "br0", "eth0", moved, leases=dynamic)
+    assert after.members("br0") == ("eth1",)
+    assert [(a.device, a.text) for a in after.addresses] == [("eth0", "192.0.2.10/24")]
+    assert after.on("br0") == ()
+    if not dynamic:
+        assert [route.device for route in after.default_routes] == ["eth0"]
+        assert (after.in_files["br0"].addresses, after.in_files["br0"].gateways) == ((), ())
+    kept = without_port(before, "br0", "eth0", (), leases=False)
+    assert (kept.addresses, kept.default_routes) == (before.addresses, before.default_routes)
