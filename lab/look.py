@@ -16,7 +16,7 @@ from typing import Any
 
 from components import hypervisor
 from config import Host, Lab
-from providers import bridge_netfilter, network_bridge
+from providers import bridge_netfilter, network_bridge, records
 from providers.bridge_netfilter import BridgeNetfilterInputs
 from providers.errors import LabError
 from providers.network_bridge import NetworkBridgeInputs
@@ -63,10 +63,10 @@ def bridge(session: Session, aim: Aim) -> Outlook:
 
 
 def netfilter(session: Session, aim: Aim) -> Outlook:
-    """Look at the host's bridge netfilter, where the stack file speaks of it."""
+    """Look at the host's bridge netfilter: where the stack file no longer speaks of it, at its return."""
     asked = hypervisor.netfilter_inputs(aim.host)
     if asked is None:
-        return Outlook()
+        return bridge_netfilter.outlook_of_release(session, aim.common["stack"])
     inputs = BridgeNetfilterInputs.model_validate({**aim.common, **asked})
     return bridge_netfilter.outlook(session, inputs)
 
@@ -126,8 +126,10 @@ class _Glance:
             self.seen.set_result(self._read())
         except TransportError as error:
             self.seen.set_exception(error if self._left() else self._too_late())
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+        except LabError as error:
             self.seen.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - one odd host must not keep the others from being told
+            self.seen.set_exception(self._odd(error))
 
     def sight(self) -> Sight:
         """Return what was seen, soon after the deadline at the latest."""
@@ -152,6 +154,13 @@ class _Glance:
 
     def _left(self) -> float:
         return max(self.until - time.monotonic(), 0.0)
+
+    def _odd(self, error: Exception) -> LabError:
+        return LabError(
+            f"{self.aim.host.endpoint.place}: read its network",
+            f"what it shows is not understood: {type(error).__name__}: {error}",
+            f"look at {records.FOLDER} on the host: another version may have written there",
+        )
 
     def _too_late(self) -> NoAnswer:
         seen = "it let us in, but was not read to the end" if self.logged_in else "no answer"

@@ -10,6 +10,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -109,10 +110,7 @@ class BridgeNetfilterProvider(HostProvider[BridgeNetfilterInputs]):
             record, others = records.release(session, KIND, KEY, inputs.stack)
             if record is None or others:
                 return
-            found = record.facts.get("values")
-            found = found if isinstance(found, dict) else {}
-            values = {name: int(str(found.get(name, 0))) for name in netfilter.VARIABLES}
-            self._change(session, inputs, _look(session), values, {})
+            self._change(session, inputs, _look(session), _values_found(record), {})
             records.erase(session, KIND, KEY)
 
     def _change(
@@ -187,13 +185,51 @@ def outlook(session: Session, inputs: BridgeNetfilterInputs) -> Outlook:
         _refuse_overriding(inputs, state, files)
     except LabError as error:
         return Outlook(refusals=(Refusal(error.seen, error.remedy),))
+    return _outlook(state, dict.fromkeys(netfilter.VARIABLES, int(inputs.enabled)), files)
+
+
+def outlook_of_release(session: Session, stack: str) -> Outlook:
+    """Return what changes once a stack no longer has its claim, if it has one; only looks, and holds no lock.
+
+    Raises:
+        TransportError: the host could not be read.
+    """
+    record = records.load(session, KIND, KEY)
+    if record is None or stack not in record.claims:
+        return Outlook()
+    rest = record.released(stack)
+    if rest is not None:
+        return Outlook(sentences=(f"bridge netfilter stays: {', '.join(rest.claims)} claims it too",))
+    told = _outlook(_look(session), _values_found(record), {})
+    return replace(told, sentences=("bridge netfilter is given back as it was found", *told.sentences))
+
+
+def _outlook(state: Netfilter, values: Mapping[str, int], files: Mapping[str, str]) -> Outlook:
     there = {**state.sysctl_files, **state.modules_files}
     ours = {path: there[path] for path in (netfilter.SYSCTL_FILE, netfilter.MODULES_FILE) if path in there}
     changes = file_changes(ours, files)
-    values = dict.fromkeys(netfilter.VARIABLES, int(inputs.enabled))
     if _changes_kernel(state, values, files):
-        return Outlook("live", changes, (_sentence(values, inputs.rollback_timeout),))
-    return Outlook("live" if changes else "none", changes)
+        change = f"bridge netfilter is {_word(state.values)} and goes {_word(values)}"
+        return Outlook("live", changes, (change,))
+    if not changes:
+        return Outlook()
+    starts = ", for the next starts too" if files else "; the next starts are no longer told so"
+    return Outlook("live", changes, (f"bridge netfilter stays {_word(state.values)}{starts}",))
+
+
+def _word(values: Mapping[str, int]) -> str:
+    """Return "on", "off", or what there is to say where the kernel's variables are neither."""
+    said = {bool(value) for value in values.values()}
+    if len(said) == 1:
+        return on_off(said.pop())
+    return ", ".join(f"{name}={value}" for name, value in values.items()) or "not loaded"
+
+
+def _values_found(record: Record) -> dict[str, int]:
+    """Return what the kernel had before the first claim."""
+    found = record.facts.get("values")
+    found = found if isinstance(found, dict) else {}
+    return {name: int(str(found.get(name, 0))) for name in netfilter.VARIABLES}
 
 
 def _changes_kernel(state: Netfilter, values: Mapping[str, int], files: Mapping[str, str]) -> bool:

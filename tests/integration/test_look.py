@@ -234,7 +234,7 @@ def test_bridge_netfilter_is_told_where_the_stack_file_speaks_of_it(bridged: Bri
     told = sight.outlooks[1]
     assert (verdict(sight), sight.outlooks[0].kind) == ("live", "none")
     shown = report([sight], colour=False)
-    assert "bridge-nf-call-iptables=0, " in shown
+    assert told.sentences == ("bridge netfilter is on and goes off",)
     assert f"--- /dev/null\n+++ look:{SYSCTL_FILE}\n" in shown
     assert "\n+net.bridge.bridge-nf-call-iptables = 0\n" in shown
 
@@ -246,7 +246,33 @@ def test_bridge_netfilter_is_told_where_the_stack_file_speaks_of_it(bridged: Bri
     assert verdict(done) == "none"
     (otherwise,) = seen(entry(machine, bridge_netfilter=True), stack="two")
     assert f"{OURS} wants it otherwise" in otherwise.outlooks[1].refusals[0].seen
+    (gone,) = seen(entry(machine))
+    back = gone.outlooks[1]
+    assert (verdict(gone), back.sentences[0]) == ("live", "bridge netfilter is given back as it was found")
+    assert {change.path: change.after for change in back.files} == dict.fromkeys(outs["files"])
+    second = {**inputs, "stack": "kvm-lab/two.look"}
+    outs_of_second = dict(provider.create(provider.check({}, second).inputs).outs or {})
+    (shared,) = seen(entry(machine))
+    assert (verdict(shared), shared.outlooks[1].files) == ("none", ())
+    assert shared.outlooks[1].sentences == ("bridge netfilter stays: kvm-lab/two.look claims it too",)
+    provider.delete("x", outs_of_second)
     provider.delete("x", outs)
+    (left,) = seen(entry(machine))
+    assert left.outlooks[1] == Outlook()
+
+
+def test_a_record_of_another_version_is_told_and_the_other_hosts_are_too(bridged: Bridged) -> None:
+    machine, record = bridged.machine, f"/var/lib/kvm-lab/bridge/{BRIDGE}.json"
+    kept = machine.ssh(["cat", record]).stdout
+    machine.ssh(["sed", "-i", 's/"max_wait": 0/"max_wait": "soon"/', record])
+    try:
+        odd, other = seen(entry(machine), entry(machine, name="other", address="127.0.0.1", port=9))
+    finally:
+        machine.ssh(["sh", "-c", f"cat >{record}"], stdin=kept)
+    assert odd.error is not None
+    assert record in odd.error.asked
+    assert "max_wait" in odd.error.seen
+    assert isinstance(other.error, ConnectError)
 
 
 def test_what_another_stack_wants_is_told(bridged: Bridged) -> None:
@@ -273,3 +299,23 @@ def test_a_bridge_of_another_name_or_port_goes_before_the_new_one_comes(bridged:
     outs = create(machine, stack=OURS, name="brnew")
     assert [change.after for change in found.files] == [text_of(machine)]
     delete(outs)
+
+
+def test_a_port_is_given_back_by_a_bridge_that_was_there_before_it_joins_another(equipped: Machine) -> None:
+    bare = text_of(equipped)
+    stanza = f"\nauto {BRIDGE}\niface {BRIDGE} inet manual\n    bridge_ports none\n"
+    equipped.ssh(["sh", "-c", f"cat >>{INTERFACES} && ifup {BRIDGE}"], stdin=stanza)
+    found = text_of(equipped)
+    outs = create(equipped, stack=OURS)
+    try:
+        told = outlook(equipped, name="brnew")
+        assert told.refusals == ()
+        assert (told.kind, told.sentences[0]) == ("activate", f"{BRIDGE} is given back as it was found")
+        assert f"brnew takes over {equipped.address}/24" in told.sentences[1]
+    finally:
+        delete(outs)
+    assert text_of(equipped) == found
+    new = create(equipped, stack=OURS, name="brnew")
+    assert [change.after for change in told.files] == [text_of(equipped)]
+    delete(new)
+    equipped.ssh(["sh", "-c", f"ifdown {BRIDGE} && cat >{INTERFACES}"], stdin=bare)
