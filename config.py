@@ -27,6 +27,7 @@ from pydantic import (
     field_validator,
 )
 
+from providers.errors import LabError
 from providers.transport import Endpoint
 from stackfile import checks, sshkeys
 from stackfile.checksums import Checksum, find_checksum, parse_digest
@@ -355,6 +356,25 @@ class Host(Section):
             host_keys=self.pinned_keys,
         )
 
+    def with_known_hosts(self, root: Path) -> Self:
+        """Return the host with the keys of its known_hosts file, if it was not read with the stack file.
+
+        Raises:
+            LabError: the file holds no key of this host.
+        """
+        if self.known_hosts is None:
+            return self
+        path = self.known_hosts.path
+        try:
+            keys = _keys_of(Files(root).text(path) or "", self.address, self.port, self.name)
+        except ValueError as error:
+            raise LabError(
+                f"{self.name}: read its host key in {path}",
+                f"expected {error}",
+                "write the host's key there, or in `host_keys`",
+            ) from None
+        return self.model_copy(update={"known_hosts": KeyFile(path, keys)})
+
     @field_validator("identity_file", mode="after")
     @classmethod
     def _is_a_private_key(cls, path: str | None, info: ValidationInfo) -> str | None:
@@ -373,10 +393,14 @@ class Host(Section):
         if content is None or not {"name", "address", "port"} <= info.data.keys():
             return KeyFile(path, ())
         name, address, port = (info.data[key] for key in ("name", "address", "port"))
-        keys = sshkeys.pinned_keys(sshkeys.parse_known_hosts(content), address, port, name)
-        if not keys:
-            raise ValueError(f"a known_hosts file with a key of {address} port {port}, and not revoked")
-        return KeyFile(path, keys)
+        return KeyFile(path, _keys_of(content, address, port, name))
+
+
+def _keys_of(known_hosts: str, address: str, port: int, name: str) -> tuple[str, ...]:
+    keys = sshkeys.pinned_keys(sshkeys.parse_known_hosts(known_hosts), address, port, name)
+    if not keys:
+        raise ValueError(f"a known_hosts file with a key of {address} port {port}, and not revoked")
+    return keys
 
 
 class Lab(Section):

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from providers.transport import connect
 from testbed import Spec, Testbed, image, processes, stackfile
 from testbed.lab import locked
 
-LOOK_TIMEOUT = 5.0
+ROW_TIMEOUT = 5.0
+"""Seconds to log in to a host for its row of the table."""
 
 
 def up(settings: Settings) -> int:
@@ -41,7 +42,11 @@ def up(settings: Settings) -> int:
 
 
 def preview(settings: Settings) -> int:
-    """Run `pulumi preview`, which contacts no host, then look at the hosts; no machine is started."""
+    """Run `pulumi preview`, which contacts no host, then look at the hosts; no machine is started.
+
+    The preview compares with Pulumi's state, as `make up` does; the look compares with the hosts, as
+    `make up REFRESH=1` does. Its status is that of `pulumi preview`.
+    """
     check_stack_file(settings, "preview")
     with locked(testbed_of(settings)) as bed:
         lab = prepare(settings, bed, bed.enrol)
@@ -49,13 +54,25 @@ def preview(settings: Settings) -> int:
         status = engine.run(["preview", *stack_arguments(settings, engine)])
         if status == 0:
             sys.stdout.write("\n")
-            show_outlooks(settings, lab)
+            show_outlooks(settings, lab, {})
         return status
 
 
 def look(settings: Settings) -> int:
-    """Look at the hosts of any stack, machines of the testbed or not: what would change of their network."""
-    show_outlooks(settings, Lab.from_stack_file(settings.stack_file, root=settings.root))
+    """Look at the hosts of any stack file, in the testbed or not: what would change of their network.
+
+    The status is 0 whatever was seen, a host that does not answer or would be refused too: it is all told.
+    Of local files only those of logins are read; one that is missing keeps from its host alone.
+    """
+    lab = Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
+    hosts, unread = [], {}
+    for host in lab.hosts:
+        try:
+            hosts.append(host.with_known_hosts(settings.root))
+        except LabError as error:
+            hosts.append(host)
+            unread[host.name] = error
+    show_outlooks(settings, lab.model_copy(update={"hosts": tuple(hosts)}), unread)
     return 0
 
 
@@ -166,25 +183,31 @@ def show(settings: Settings, lab: Lab, outputs: dict[str, Any]) -> None:
 
 def row_of(host: Host, domain_type: str) -> HostRow:
     """Return a host's row, with the ports that its bridge has now (sysfs, brif)."""
-    with connect(host.endpoint, timeout=LOOK_TIMEOUT) as session:
+    with connect(host.endpoint, timeout=ROW_TIMEOUT) as session:
         ports = session.run(["ls", f"/sys/class/net/{host.bridge.name}/brif"]).stdout.split()
     guests = tuple(f"{guest.name} {guest.address.ip}" for guest in host.guests)
     return HostRow(host.name, domain_type, host.bridge.name, tuple(ports), guests)
 
 
-def show_outlooks(settings: Settings, lab: Lab) -> None:
-    """Print what `pulumi up` would change of the hosts' network as it is now; they are only read."""
+def show_outlooks(settings: Settings, lab: Lab, unread: Mapping[str, LabError]) -> None:
+    """Print what `pulumi up --refresh` would change of the hosts' network as it is now; they are only read.
+
+    `unread` are hosts whose login is not known, with the reason.
+    """
     start = time.monotonic()
     inside = machines_of(settings)
     # without its network nothing fences what is sent to these addresses
     off = inside if inside and not testbed_of(settings).network.standing() else []
     remedy = f"make machines STACK={settings.stack} starts its machines"
+    if stackfile.foreign_hosts(settings.stack_file, settings.network):
+        remedy = "make machines starts those of a stack that has no others"
     away = {host.name: NoAnswer(host.name, f"the testbed is off; {remedy}", remedy) for host in off}
-    sights = look_at_hosts(lab, NAMESPACE, settings.stack, away)
+    sights = look_at_hosts(lab, NAMESPACE, settings.stack, {**unread, **away})
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     sys.stdout.write(f"{report(sights, colour=colour)}\n")
     sys.stdout.flush()
-    say(f"looked at {len(sights)} hosts in {time.monotonic() - start:.1f} s; nothing was changed")
+    read = sum(sight.error is None for sight in sights)
+    say(f"read {read} of {len(sights)} hosts in {time.monotonic() - start:.1f} s; nothing was changed")
 
 
 def print_logins(settings: Settings, machines: list[Login]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from config import ConfigError, Lab
+from providers.errors import LabError
 
 ADDRESS = "198.51.100.11"
 
@@ -230,3 +231,18 @@ def test_tools_may_read_a_stack_file_before_its_files_exist(folder: Path) -> Non
 def test_a_home_folder_may_be_written_as_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
     assert load(folder, host={"identity_file": "~/ed25519"}).hosts[0].identity_file == "~/ed25519"
+
+
+def test_known_hosts_alone_can_be_read_later(folder: Path) -> None:
+    host = {"host_keys": [], "known_hosts": "late_hosts", "identity_file": "no"}
+    (unread,) = load(folder, host=host, check_files=False).hosts
+    assert unread.pinned_keys == ()
+    with pytest.raises(LabError, match="there is none"):
+        unread.with_known_hosts(folder)
+    (folder / "late_hosts").write_text(f"other {public(folder, 'rsa')}\n")
+    with pytest.raises(LabError, match=f"a known_hosts file with a key of {ADDRESS} port 22"):
+        unread.with_known_hosts(folder)
+    (folder / "late_hosts").write_text(f"{ADDRESS} {public(folder, 'rsa')}\n")
+    assert unread.with_known_hosts(folder).pinned_keys == (public(folder, "rsa"),)
+    (pinned,) = load(folder, check_files=False).hosts
+    assert pinned.with_known_hosts(folder) == pinned
