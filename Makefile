@@ -11,27 +11,27 @@ export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' Makefile
 
-setup: ## what `pulumi up` on machines of your own needs: Python packages, engine, plugins
+setup: ## what `pulumi up` on machines of your own needs
 	@scripts/setup toolchain/debian-packages.txt
 	@toolchain/build .lab/bin
 
 testbed-setup:
 	@scripts/setup toolchain/debian-packages.txt testbed/debian-packages.txt
 
-up: testbed-setup ## the stack file's machines become hypervisors with guests, on the testbed
+up: testbed-setup ## hypervisors with guests, on the testbed; REFRESH=1
 	@$(PYTHON) -m lab up --stack $(STACK) $(if $(REFRESH),--refresh)
 
-preview: testbed-setup ## what `make up` would change, of the hosts' network too; changes and starts nothing
+preview: testbed-setup ## what `make up REFRESH=1` would change; starts nothing
 	@$(PYTHON) -m lab preview --stack $(STACK)
 
-look: ## what `pulumi up` would change of the network of any hosts; changes nothing
+look: ## what `pulumi up --refresh` would do to hosts' network
 	@scripts/setup toolchain/debian-packages.txt
 	@$(PYTHON) -m lab look --stack $(STACK)
 
-machines: testbed-setup ## only start the testbed's bare machines, to look at them first
+machines: testbed-setup ## only start the testbed's bare machines
 	@$(PYTHON) -m lab machines --stack $(STACK)
 
-down: testbed-setup ## end the testbed: all its machines, its network, the state of its stacks
+down: testbed-setup ## end the testbed: machines, network, stacks' state
 	@$(PYTHON) -m lab down --stack $(STACK)
 
 schema: testbed-setup ## write .lab/stack.schema.json, for editors
@@ -44,14 +44,14 @@ test: ## every test, beside a running `make up` too
 	@cd toolchain/libvirt && go test ./...
 	@$(PYTHON) -m pytest
 
-faults: testbed-setup ## faults in changes of a host's network, named and random; SEED=1 ONLY='power cut'
+faults: testbed-setup ## faults in network changes; SEED=1 ONLY='power cut'
 	@toolchain/build .lab/bin
 	@$(PYTHON) -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)')
 
-bench-network: testbed-setup ## outage of each change of a host's network, beside ifdown and ifup; ROUNDS=5
+bench-network: testbed-setup ## outage of each change of a network; ROUNDS=5
 	@$(PYTHON) -m bench network $(if $(ROUNDS),--rounds $(ROUNDS))
 
-bench-forward-delay: testbed-setup ## how long a port that joins a bridge waits (docs/forward-delay.md); ROUNDS=5
+bench-forward-delay: testbed-setup ## how long a joining port waits; ROUNDS=5
 	@$(PYTHON) -m bench forward-delay $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lint: testbed-setup ## formatting, lint and types of Python, shell and Go
