@@ -392,6 +392,7 @@ def _plan_back(
         )
         goal = bridge_proof.goal_of_release(network, left, tree, change)
         reasons = bridge_refusals.loop_refusals(network, left)
+        reasons += bridge_refusals.carrier_refusals(network, former)
     if plan.kind != "none":
         reasons += bridge_refusals.loss_refusals(network, plan, tree, change)
     if reasons:

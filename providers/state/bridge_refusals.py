@@ -39,6 +39,7 @@ def refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
         found += [*_manager_refusals(network, name), *_port_refusals(network, name, spec.name)]
     for name in spec.extra_ports:
         found += _extra_port_refusals(network, name)
+    found += carrier_refusals(network, (*_still_out(network, spec), *spec.former_ports))
     found += loop_refusals(network, spec)
     bridge = network.links.get(spec.name)
     if bridge is not None and bridge.kind != "bridge":
@@ -90,6 +91,26 @@ def _extra_port_refusals(network: HostNetwork, name: str) -> list[Refusal]:
     return found
 
 
+def _still_out(network: HostNetwork, spec: BridgeSpec) -> list[str]:
+    members = network.members(spec.name)
+    return [name for name in spec.extra_ports if name not in members]
+
+
+def carrier_refusals(network: HostNetwork, names: Iterable[str]) -> list[Refusal]:
+    """Return every reason against taking further ports down: what stands on them would lose its routes.
+
+    A port goes down when it leaves the bridge, and with every ifdown of the bridge (bridge-utils does it).
+    """
+    return [
+        Refusal(
+            f"{above} stands on {name}: it would lose its routes and IPv6 addresses with the bridge",
+            f"remove {above}, then run again",
+        )
+        for name in dict.fromkeys(names)
+        for above in network.above(name)
+    ]
+
+
 def loop_refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
     """Return every reason against switching STP off: a port that it keeps shut would close a loop."""
     bridge = network.links.get(spec.name)
@@ -115,7 +136,8 @@ def loss_refusals(network: HostNetwork, plan: Plan, tree: Tree, change: Change) 
     """Return every reason against making `plan`: what the kernel has and no file has would be lost."""
     if plan.kind != "activate":
         return _route_refusals(network)
-    found = []
+    members = network.members(network.bridge)
+    found = carrier_refusals(network, (name for name in network.extra_ports if name in members))
     written = _addresses_written(tree)
     devices = dict.fromkeys((network.port, *(name for name in plan.down if name == network.bridge)))
     leases = any(family.split()[1:] in (["dhcp"], ["auto"]) for family in change.moved.families)

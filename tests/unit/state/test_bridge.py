@@ -257,6 +257,38 @@ def test_unfit_further_ports(others: tuple[dict[str, Any], ...], seen: str) -> N
     assert [refusal.seen for refusal in refusals(network, WITH_ETH1)] == [seen]
 
 
+VLAN = link("eth1.5", link="eth1", linkinfo={"info_kind": "vlan"})
+CARRIES = "eth1.5 stands on eth1: it would lose its routes and IPv6 addresses with the bridge"
+
+
+@pytest.mark.parametrize(
+    ("eth1", "spec"), [(link("eth1"), WITH_ETH1), (port_link(), WITHOUT_ETH1)], ids=["joins", "leaves"]
+)
+def test_a_further_port_that_carries_a_vlan_neither_joins_nor_leaves(
+    eth1: dict[str, Any], spec: BridgeSpec
+) -> None:
+    network = bridged(others=(eth1, VLAN), extra_ports=("eth1",))
+    assert [refusal.seen for refusal in refusals(network, spec)] == [CARRIES]
+
+
+def test_a_bridge_is_not_taken_down_under_a_vlan_of_a_further_port() -> None:
+    """Somebody has put the VLAN there since the port joined; what takes nothing down may still be done."""
+    network = bridged(others=(port_link(), VLAN), extra_ports=("eth1",))
+    change = interfaces.give_back(ETH1_TAKEN, interfaces.take_over(TREE, WITH_ETH1).original)
+    back = plan_give_back(network, ETH1_TAKEN, change)
+    assert [refusal.seen for refusal in loss_refusals(network, back, ETH1_TAKEN, change)] == [CARRIES]
+    slower = WITH_ETH1.model_copy(update={"max_wait": 5})
+    live, change = planned(network, ETH1_TAKEN, slower)
+    assert live.kind == "live"
+    assert [*refusals(network, slower), *loss_refusals(network, live, ETH1_TAKEN, change)] == []
+
+
+def test_a_bridge_on_a_vlan_of_its_further_port_is_refused() -> None:
+    vlan = link("eth0", link="eth1", linkinfo={"info_kind": "vlan"})
+    found = refusals(host(links=[vlan, link("eth1")], extra_ports=("eth1",)), WITH_ETH1)
+    assert [refusal.seen.partition(":")[0] for refusal in found] == ["eth0 stands on eth1"]
+
+
 def test_a_further_port_has_no_address_and_no_other_manager() -> None:
     info = {"local": "198.51.100.9", "prefixlen": 24, "scope": "global"}
     extra = {
