@@ -234,6 +234,8 @@ class Bridge(Section):
         for option, what in (("name", "the bridge"), ("port", "its port")):
             if info.data.get(option) in ports:
                 raise ValueError(f"interfaces besides {what} {info.data[option]}")
+        if vlans := [name for name in ports if "." in name]:
+            raise ValueError(f"no VLANs (bridge-utils deletes {', '.join(vlans)} when the bridge goes down)")
         return checks.each_once(ports)
 
     @field_validator("forward_delay", mode="after")

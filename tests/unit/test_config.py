@@ -126,6 +126,7 @@ def test_bridge_netfilter_is_the_hosts_own_matter_unless_it_is_asked_for() -> No
         (["eth0"], "interfaces besides its port eth0"),
         (["br0"], "interfaces besides the bridge br0"),
         (["eth1", "eth1"], "each once (eth1 stands twice)"),
+        (["eth1.10", "eth2"], "no VLANs (bridge-utils deletes eth1.10 when the bridge goes down)"),
     ],
 )
 def test_further_ports_are_others(ports: list[str], expected: str) -> None:
