@@ -12,8 +12,8 @@ from typing import Any
 from providers.bridge_netfilter import BridgeNetfilterProvider
 from providers.errors import LabError
 from testbed import Machine
+from tests.inputs import inputs_on
 from tests.integration import bridges
-from tests.integration.conftest import common_inputs
 
 BRIDGE, PORT, EXTRA_PORT = bridges.BRIDGE, "eth0", "eth1"
 _NAME = "bench-by-hand"
@@ -41,7 +41,7 @@ class Host:
     def netfilter(self, *, enabled: bool) -> None:
         """Let our provider switch bridge netfilter."""
         provider = BridgeNetfilterProvider()
-        inputs = {**common_inputs(self.machine), "enabled": enabled, "rollback_timeout": 15}
+        inputs = {**inputs_on(self.machine), "enabled": enabled, "rollback_timeout": 15}
         with _quiet():
             self.netfilter_outs = dict(provider.create(provider.check({}, inputs).inputs).outs or {})
 

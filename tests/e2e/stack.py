@@ -15,6 +15,7 @@ import yaml
 from lab.engine import PARALLEL, Engine
 from testbed import processes
 from tests.faults.host import Host
+from tests.inputs import login
 
 ROOT = Path(__file__).parents[2]
 UP_DEADLINE = 900.0
@@ -110,9 +111,8 @@ def host_entry(machine: Host, **changes: object) -> dict[str, Any]:
     """Return the stack file's entry of a testbed machine."""
     entry: dict[str, Any] = {
         "name": machine.name,
-        "address": machine.address,
+        **login(machine),
         "identity_file": _relative(machine.identity_file),
-        "host_keys": list(machine.host_keys),
         "bridge": {"name": "br0", "port": "eth0", "rollback_timeout": 30},
         "guests": [],
     }

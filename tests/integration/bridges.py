@@ -16,6 +16,7 @@ from providers.host_network import FOLDER
 from providers.network_bridge import NetworkBridgeProvider
 from tests.conftest import ROOT
 from tests.faults.host import Host
+from tests.inputs import inputs_on
 
 BRIDGE = "brtry"
 INTERFACES = "/etc/network/interfaces"
@@ -36,20 +37,8 @@ NetworkBridgeProvider().create(json.load(sys.stdin))
 
 def inputs_for(machine: Host, **options: object) -> dict[str, Any]:
     """Return the inputs of a bridge on the machine's eth0."""
-    endpoint = {
-        "host": machine.name,
-        "address": machine.address,
-        "identity_file": machine.identity_file,
-        "host_keys": list(machine.host_keys),
-    }
-    base = {
-        "endpoint": endpoint,
-        "stack": "kvm-lab/one",
-        "name": BRIDGE,
-        "port": "eth0",
-        "rollback_timeout": 15,
-    }
-    return {**base, **options}
+    base = {"name": BRIDGE, "port": "eth0", "rollback_timeout": 15}
+    return {**inputs_on(machine), **base, **options}
 
 
 def create(machine: Host, **options: object) -> dict[str, Any]:

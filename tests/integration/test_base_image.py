@@ -24,7 +24,7 @@ from providers.base_image import BaseImageProvider
 from providers.errors import LabError
 from providers.guest_disk import GuestDiskProvider
 from testbed import Machine
-from tests.integration.conftest import common_inputs
+from tests.inputs import inputs_on
 
 MIB = 2**20
 VIRSH = ["virsh", "-q", "-c", "qemu:///system"]
@@ -77,7 +77,7 @@ class Image:
     @classmethod
     def create(cls, machine: Machine, stack: str = "kvm-lab/one", **source: object) -> Image:
         provider = BaseImageProvider()
-        checked = provider.check({}, {**common_inputs(machine, stack), "name": "tiny", **source})
+        checked = provider.check({}, {**inputs_on(machine, stack), "name": "tiny", **source})
         assert not checked.failures, [failure.reason for failure in checked.failures]
         return cls(checked.inputs, dict(provider.create(checked.inputs).outs or {}))
 
@@ -152,7 +152,7 @@ def test_a_file_with_other_content_is_left_as_it_is(machine: Machine, disk: Path
 
 
 def test_a_wrong_local_file_is_refused_before_anything_is_contacted(hypervisor: Machine, disk: Path) -> None:
-    unreachable = common_inputs(hypervisor)
+    unreachable = inputs_on(hypervisor)
     unreachable["endpoint"]["port"] = 1
     with pytest.raises(LabError, match=digest(disk)):
         BaseImageProvider().create({**unreachable, "name": "tiny", "path": str(disk), "sha256": "0" * 64})
@@ -247,7 +247,7 @@ def last_disk_goes(machine: Machine, stack: str) -> None:
         "base": "/b",
         "size": MIB,
     }
-    GuestDiskProvider().delete("x", {**common_inputs(machine, stack), **disk})
+    GuestDiskProvider().delete("x", {**inputs_on(machine, stack), **disk})
 
 
 def test_a_rebuilt_image_that_is_asked_for_again(machine: Machine, disk: Path) -> None:
@@ -387,7 +387,7 @@ BaseImageProvider().create(json.loads(sys.argv[1]))
 @pytest.mark.parametrize("host_notices", [True, False])
 def test_a_download_whose_client_was_killed(machine: Machine, shelf: Shelf, host_notices: bool) -> None:
     shelf.slow = True
-    asked = {**common_inputs(machine), "name": "tiny", "url": shelf.url, "sha256": digest(shelf.file)}
+    asked = {**inputs_on(machine), "name": "tiny", "url": shelf.url, "sha256": digest(shelf.file)}
     with subprocess.Popen([sys.executable, "-c", CLIENT, json.dumps(asked)]) as client:
         assert shelf.half_sent.wait(60)
         if not host_notices:  # the client's machine lost its power: nobody tells the host
@@ -432,7 +432,7 @@ def test_an_image_that_is_not_there(machine: Machine, shelf: Shelf) -> None:
 
 def test_all_mistakes_are_told_at_once(hypervisor: Machine) -> None:
     failures = (
-        BaseImageProvider().check({}, {**common_inputs(hypervisor), "name": "../x", "format": "iso"}).failures
+        BaseImageProvider().check({}, {**inputs_on(hypervisor), "name": "../x", "format": "iso"}).failures
     )
     assert {failure.property for failure in failures} >= {"name", "format"}
 
@@ -448,4 +448,4 @@ def test_all_mistakes_are_told_at_once(hypervisor: Machine) -> None:
     ],
 )
 def test_one_source_and_one_digest_without_password(hypervisor: Machine, source: dict[str, Any]) -> None:
-    assert BaseImageProvider().check({}, {**common_inputs(hypervisor), "name": "x", **source}).failures
+    assert BaseImageProvider().check({}, {**inputs_on(hypervisor), "name": "x", **source}).failures

@@ -11,8 +11,8 @@ from providers.bridge_netfilter import BridgeNetfilterProvider, BridgeNetfilterU
 from providers.errors import LabError
 from providers.state.netfilter import SYSCTL_FILE, VARIABLES
 from testbed import Machine, Spec, Testbed
+from tests.inputs import inputs_on
 from tests.integration.bridges import reboot
-from tests.integration.conftest import common_inputs
 
 FOLDER = "/proc/sys/net/bridge"
 PROVIDER = BridgeNetfilterProvider()
@@ -40,7 +40,7 @@ def machine(testbed: Testbed) -> Iterator[Machine]:
 
 
 def inputs_for(machine: Machine, stack: str = "kvm-lab/one", **options: object) -> dict[str, Any]:
-    checked = PROVIDER.check({}, {**common_inputs(machine, stack), "rollback_timeout": 15, **options})
+    checked = PROVIDER.check({}, {**inputs_on(machine, stack), "rollback_timeout": 15, **options})
     assert not checked.failures
     return checked.inputs
 

@@ -10,7 +10,7 @@ import pytest
 
 from providers.guest_disk import GuestDiskProvider
 from testbed import Machine
-from tests.integration.conftest import common_inputs
+from tests.inputs import inputs_on
 
 MIB = 2**20
 FOLDER = "/srv/disks"
@@ -45,7 +45,7 @@ def inputs(machine: Machine, **edits: object) -> dict[str, Any]:
         "base": "/b/debian-12.qcow2",
         "size": 8 * MIB,
     }
-    return {**common_inputs(machine), **disk, **edits}
+    return {**inputs_on(machine), **disk, **edits}
 
 
 def size_of(machine: Machine) -> int:

@@ -12,7 +12,7 @@ from providers import guest_ready
 from providers.errors import LabError
 from providers.guest_ready import GuestReadyProvider
 from testbed import Machine, Testbed
-from tests.integration.conftest import common_inputs
+from tests.inputs import inputs_on
 
 DOMAIN = "readiness"
 LOG = f"/var/log/libvirt/qemu/{DOMAIN}.console.log"
@@ -47,7 +47,7 @@ def running(host: Machine) -> Iterator[Machine]:
 
 def inputs(machine: Machine, **edits: object) -> dict[str, Any]:
     return {
-        **common_inputs(machine),
+        **inputs_on(machine),
         "guest": "web",
         "domain": DOMAIN,
         "address": machine.address,

@@ -9,7 +9,7 @@ import pytest
 from providers.errors import LabError
 from providers.libvirt_host import LibvirtHostProvider
 from testbed import Machine, Spec, Testbed
-from tests.integration.conftest import common_inputs
+from tests.inputs import inputs_on
 
 UNITS = ["libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket", "libvirtd.service"]
 
@@ -28,7 +28,7 @@ def stopped(hypervisor: Machine) -> Iterator[Machine]:
 
 def test_a_running_libvirt_is_described_and_left_running(hypervisor: Machine) -> None:
     provider = LibvirtHostProvider()
-    made = provider.create(common_inputs(hypervisor))
+    made = provider.create(inputs_on(hypervisor))
     outs = made.outs or {}
     assert outs["domain_type"] == "qemu"  # the machines of the tests have no /dev/kvm
     assert outs["hostname"] == hypervisor.name
@@ -41,8 +41,8 @@ def test_a_running_libvirt_is_described_and_left_running(hypervisor: Machine) ->
 
 def test_one_that_was_stopped_is_stopped_again_after_the_last_stack(stopped: Machine) -> None:
     provider = LibvirtHostProvider()
-    one = provider.create(common_inputs(stopped)).outs or {}
-    two = provider.create(common_inputs(stopped, "kvm-lab/two")).outs or {}
+    one = provider.create(inputs_on(stopped)).outs or {}
+    two = provider.create(inputs_on(stopped, "kvm-lab/two")).outs or {}
     provider.delete("x", one)
     assert is_active(stopped)
     provider.delete("x", two)
@@ -51,7 +51,7 @@ def test_one_that_was_stopped_is_stopped_again_after_the_last_stack(stopped: Mac
 
 def test_a_refresh_sees_that_it_stopped_and_an_update_starts_it(hypervisor: Machine) -> None:
     provider = LibvirtHostProvider()
-    inputs = provider.check({}, common_inputs(hypervisor)).inputs
+    inputs = provider.check({}, inputs_on(hypervisor)).inputs
     made = provider.create(inputs)
     try:
         hypervisor.ssh(["systemctl", "stop", *UNITS])
@@ -70,8 +70,8 @@ def test_a_refresh_sees_that_it_stopped_and_an_update_starts_it(hypervisor: Mach
 
 def test_a_renamed_stack_claims_anew(hypervisor: Machine) -> None:
     provider = LibvirtHostProvider()
-    before = provider.create(common_inputs(hypervisor)).outs or {}
-    after = provider.update("x", before, common_inputs(hypervisor, "kvm-lab/renamed")).outs or {}
+    before = provider.create(inputs_on(hypervisor)).outs or {}
+    after = provider.update("x", before, inputs_on(hypervisor, "kvm-lab/renamed")).outs or {}
     assert provider.read("x", before).id == ""
     assert provider.read("x", after).id == "x"
     provider.delete("x", after)
@@ -81,6 +81,6 @@ def test_a_machine_without_libvirt(testbed: Testbed) -> None:
     (bare,) = testbed.start([Spec(name="bare", address=testbed.network.range.network_address + 32)])
     try:
         with pytest.raises(LabError, match="libvirt-daemon-system"):
-            LibvirtHostProvider().create(common_inputs(bare))
+            LibvirtHostProvider().create(inputs_on(bare))
     finally:
         bare.poweroff()

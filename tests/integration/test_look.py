@@ -21,6 +21,7 @@ from providers.transport import AuthError, ConnectError, HostKeyMismatch
 from testbed import Machine, Spec, Testbed
 from tests.conftest import ROOT
 from tests.contract.conftest import make_key
+from tests.inputs import inputs_on, login
 from tests.integration.bridges import (
     BRIDGE,
     INTERFACES,
@@ -30,7 +31,6 @@ from tests.integration.bridges import (
     wait_for_phase,
     wait_until_undone,
 )
-from tests.integration.conftest import common_inputs
 
 OURS = "kvm-lab/one.look"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKqm3cUbuTrjjOrhZVyOUXzrgzLoGHVeBTdyZhYYcM"
@@ -86,9 +86,7 @@ def entry(machine: Machine, bridge: Mapping[str, object] | None = None, **change
     """Return the stack file's entry of the machine."""
     return {
         "name": machine.name,
-        "address": machine.address,
-        "identity_file": machine.identity_file,
-        "host_keys": list(machine.host_keys),
+        **login(machine),
         "bridge": {"name": BRIDGE, "port": "eth0", "rollback_timeout": 15, **(bridge or {})},
         **changes,
     }
@@ -239,7 +237,7 @@ def test_bridge_netfilter_is_told_where_the_stack_file_speaks_of_it(bridged: Bri
     assert "\n+net.bridge.bridge-nf-call-iptables = 0\n" in shown
 
     provider, stack = BridgeNetfilterProvider(), OURS
-    inputs = {**common_inputs(machine, stack), "enabled": False, "rollback_timeout": 15}
+    inputs = {**inputs_on(machine, stack), "enabled": False, "rollback_timeout": 15}
     outs = dict(provider.create(provider.check({}, inputs).inputs).outs or {})
     assert {c.path: c.after for c in told.files} == {p: machine.ssh(["cat", p]).stdout for p in outs["files"]}
     (done,) = seen(entry(machine, bridge_netfilter=False))

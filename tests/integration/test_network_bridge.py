@@ -11,6 +11,7 @@ from providers.errors import LabError
 from providers.network_bridge import BridgeRefused
 from testbed import Machine, Spec, Testbed
 from testbed.ping import Ping
+from tests.inputs import inputs_on
 from tests.integration.bridges import (
     BRIDGE,
     INTERFACES,
@@ -23,7 +24,6 @@ from tests.integration.bridges import (
     refresh,
     update,
 )
-from tests.integration.conftest import common_inputs
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_live_changes_take_nothing_down(machine: Machine) -> None:
         outs = update(machine, outs, max_wait=5, forward_delay=4)
         assert stp_and_delay(machine) == "0\n400\n"
         netfilter = BridgeNetfilterProvider()
-        made = netfilter.create({**common_inputs(machine), "enabled": False})
+        made = netfilter.create({**inputs_on(machine), "enabled": False})
         netfilter.delete("x", dict(made.outs or {}))
     assert ping.lost <= 3
     assert machine.ssh(["cat", f"/sys/class/net/{BRIDGE}/ifindex"]).stdout == index
