@@ -44,7 +44,8 @@ test: ## every test, beside a running `make up` too
 	@cd toolchain/libvirt && go test ./...
 	@$(PYTHON) -m pytest
 
-faults: testbed-setup ## faults in network changes; SEED=1 ONLY='power cut'
+faults: ## faults in network changes; SEED=1 ONLY='power cut'
+	@scripts/setup toolchain/debian-packages.txt testbed/debian-packages.txt tests/debian-packages.txt
 	@toolchain/build .lab/bin
 	@$(PYTHON) -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)')
 

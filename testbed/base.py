@@ -76,13 +76,13 @@ class Recipe:
 MACHINE = Recipe("machine")
 
 
-def build(cache: Path, directory: Path) -> Path:
+def build(cache: Path, directory: Path, recipe: Recipe = MACHINE) -> Path:
     """Return the folder of the machines' base system, building it when the cache has none of this recipe."""
-    base = cache / f"machine-{MACHINE.digest()}"
+    base = cache / f"{recipe.name}-{recipe.digest()}"
     if not base.exists():
         with workshop(cache, base.name) as folder:
             if not base.exists():
-                MACHINE.build(folder / "root", directory, "base system")
+                recipe.build(folder / "root", directory, "base system")
                 (folder / "root").rename(base)
     return base
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from providers.host_network import FOLDER
-from tests.faults import program
+from tests.faults import power_cut, program
 from tests.faults.changes import GIVE_BACK, LIVE, LIVE_STP, LIVE_WAIT, REBUILD, SECOND_CARD, TAKE_OVER, Change
 from tests.faults.client import STEPS
 from tests.faults.disturb import (
@@ -466,4 +466,4 @@ def _(scene: Scene) -> None:
     client.fails("libvirt answered before.*back on its old configuration")
 
 
-CASES.update({case.name: case for case in program.CASES})
+CASES.update({case.name: case for case in (*program.CASES, *power_cut.CASES)})

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from testbed import Machine, Spec, Testbed
+from testbed import Machine, Spec, Testbed, virtual
+from tests.faults import power_cut
 from tests.faults.rig import Case, Rig, Verdict
 from tests.integration.conftest import PACKAGES
 
@@ -30,6 +31,10 @@ class Worker:
         self._intruder = intruder
         self._rig: Rig | None = None
 
+    def takes(self, case: Case) -> bool:
+        """Whether it can run a case."""
+        return case.needs <= self.abilities
+
     def set_up(self) -> None:
         """Install what the cases need on the bare machine."""
         packages = ["bridge-utils", *(PACKAGES if "libvirt" in self.abilities else [])]
@@ -40,7 +45,7 @@ class Worker:
 
     def run(self, case: Case) -> Verdict:
         """Run a case; after one that failed the next one gets the machine anew."""
-        rig = self._rig = self._rig or Rig(self.machine, intruder=self._intruder)
+        rig = self._rig = self._rig or self._make_rig()
         verdict = rig.run(case)
         if verdict.problem:
             self.machine.reset()
@@ -48,18 +53,45 @@ class Worker:
             self._rig = None
         return verdict
 
+    def _make_rig(self) -> Rig:
+        return Rig(self.machine, intruder=self._intruder)
+
+
+class KernelWorker(Worker):
+    """A machine with a kernel of its own, for the cases that need one: it is too slow for the others."""
+
+    def takes(self, case: Case) -> bool:
+        """See Worker."""
+        return case.needs == power_cut.KERNEL
+
+    def set_up(self) -> None:
+        """Start it."""
+        self.machine.boot()
+        self.machine.wait()
+
+    def _make_rig(self) -> Rig:
+        return Rig(self.machine, power_cut.TIMEOUT)
+
 
 def workers(bed: Testbed, cases: Sequence[Case], count: int) -> list[Worker]:
-    """Start up to `count` machines for these cases; the first one has what only some of them need."""
+    """Start up to `count` machines for these cases; the first one has what only some of them need.
+
+    Beside them one with a kernel of its own, if there are cases for it.
+    """
     first = bed.network.range.network_address + _FIRST_ADDRESS
-    needs = frozenset[str]().union(*(case.needs for case in cases))
-    specs = [Spec(name=f"fault{n}", address=first + n, nics=2) for n in range(min(count, len(cases)))]
+    plain = [case for case in cases if case.needs != power_cut.KERNEL]
+    needs = frozenset[str]().union(*(case.needs for case in plain))
+    specs = [Spec(name=f"fault{n}", address=first + n, nics=2) for n in range(min(count, len(plain)))]
     others = [Spec(name="intruder", address=first + count)] if "intruder" in needs else []
     machines = bed.start([*specs, *others])
     intruder = machines[len(specs)] if others else None
-    hands = [Worker(machines[0], needs, intruder), *map(Worker, machines[1 : len(specs)])]
+    hands = [Worker(machine, needs, intruder) for machine in machines[:1]]
+    hands += map(Worker, machines[1 : len(specs)])
+    if len(plain) < len(cases):
+        kernel = virtual.enrol(bed, Spec(name="kernel", address=first + count + 1))
+        hands.append(KernelWorker(kernel))
     with ThreadPoolExecutor(len(hands)) as pool:
-        list(pool.map(Worker.set_up, hands))
+        list(pool.map(lambda hand: hand.set_up(), hands))
     return hands
 
 
@@ -69,7 +101,7 @@ def run(cases: Sequence[Case], hands: Sequence[Worker], report: Callable[[Verdic
     Raises:
         ValueError: no worker can do one of them.
     """
-    impossible = [case.name for case in cases if not any(case.needs <= hand.abilities for hand in hands)]
+    impossible = [case.name for case in cases if not any(hand.takes(case) for hand in hands)]
     if impossible:
         raise ValueError(f"no machine can do {', '.join(impossible)}")
     left = sorted(cases, key=lambda case: not case.needs)
@@ -78,7 +110,7 @@ def run(cases: Sequence[Case], hands: Sequence[Worker], report: Callable[[Verdic
 
     def take(hand: Worker) -> Case | None:
         with lock:
-            case = next((case for case in left if case.needs <= hand.abilities), None)
+            case = next((case for case in left if hand.takes(case)), None)
             if case is not None:
                 left.remove(case)
             return case

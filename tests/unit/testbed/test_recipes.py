@@ -5,6 +5,7 @@ import pytest
 from testbed import base, prerequisites
 from testbed.base import Recipe
 from testbed.image import GUEST
+from testbed.virtual import VIRTUAL
 
 
 def test_the_digest_changes_with_a_file_of_the_recipe(
@@ -30,7 +31,8 @@ def test_the_digest_changes_with_a_file_of_the_recipe(
 def test_recipes_name_packages_and_units() -> None:
     assert "openssh-server" in base.MACHINE.packages
     assert "cloud-init" in GUEST.packages
-    assert all("." in unit for recipe in (base.MACHINE, GUEST) for unit in recipe.units)
+    assert "ifupdown" in VIRTUAL.packages
+    assert all("." in unit for recipe in (base.MACHINE, GUEST, VIRTUAL) for unit in recipe.units)
 
 
 def test_every_tool_comes_with_a_package_that_make_up_installs() -> None:
