@@ -88,9 +88,7 @@ class NetworkBridgeInputs(HostInputs):
         if twice := sorted({name for name in self.extra_ports if named.count(name) > 1}):
             raise ValueError(f"extra_ports must be others, each once: {', '.join(twice)}")
         if vlans := [name for name in self.extra_ports if "." in name]:
-            raise ValueError(
-                f"extra_ports must be no VLANs, which bridge-utils deletes with the bridge: {', '.join(vlans)}"
-            )
+            raise ValueError(f"extra_ports: bridge-utils deletes VLANs with the bridge: {', '.join(vlans)}")
         if self.stp and self.forward_delay not in STP_DELAYS:
             raise ValueError(
                 f"with STP the kernel takes forward delays of 2 to 30 s only, not {self.forward_delay}"
