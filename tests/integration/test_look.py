@@ -248,6 +248,13 @@ def test_bridge_netfilter_is_told_where_the_stack_file_speaks_of_it(bridged: Bri
     back = gone.outlooks[1]
     assert (verdict(gone), back.sentences[0]) == ("live", "bridge netfilter is given back as it was found")
     assert {change.path: change.after for change in back.files} == dict.fromkeys(outs["files"])
+    record = "/var/lib/kvm-lab/netfilter/bridge.json"
+    kept = machine.ssh(["cat", record]).stdout
+    machine.ssh(["sed", "-i", 's/"bridge-nf-call-iptables": 1/"bridge-nf-call-iptables": "odd"/', record])
+    (odd,) = seen(entry(machine))
+    machine.ssh(["sh", "-c", f"cat >{record}"], stdin=kept)
+    assert odd.error is not None
+    assert "what it shows is not understood: ValueError: " in odd.error.seen
     second = {**inputs, "stack": "kvm-lab/two.look"}
     outs_of_second = dict(provider.create(provider.check({}, second).inputs).outs or {})
     (shared,) = seen(entry(machine))
