@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +26,7 @@ from providers.state.bridge_refusals import Refusal
 from providers.state.netfilter import Netfilter
 from providers.state.outlook import Outlook, file_changes
 from providers.state.record import Record
-from providers.transport import CommandFailed, Session, TransportError, connect
+from providers.transport import LOCK_IDLE, CommandFailed, Session, TransportError, connect
 
 KIND = "netfilter"
 KEY = "bridge"
@@ -35,6 +35,8 @@ _CONNECT_TIMEOUT = 5.0
 _POLL = 0.25
 _UNDO_TIME = 10.0
 """Seconds that the host may take to undo it once its timer has ended."""
+_NOT_YET = 3
+"""Exit status of `bridge-netfilter.sh confirm`: the change is still being made."""
 
 
 class BridgeNetfilterInputs(HostInputs):
@@ -51,7 +53,16 @@ class BridgeNetfilterInputs(HostInputs):
 
 
 class BridgeNetfilterUndone(LabError):  # noqa: N818 - the name says what happened
-    """The kernel has again what it had."""
+    """The kernel has what it had before."""
+
+
+@dataclass
+class _Work:
+    """A session that holds the host's lock on bridge netfilter, and how far its work has come."""
+
+    session: Session
+    done: bool = False
+    """All is changed, and only the lock is to be freed."""
 
 
 class BridgeNetfilterProvider(HostProvider[BridgeNetfilterInputs]):
@@ -61,7 +72,8 @@ class BridgeNetfilterProvider(HostProvider[BridgeNetfilterInputs]):
 
     def create_thing(self, inputs: BridgeNetfilterInputs) -> tuple[str, dict[str, Any]]:
         """Switch it on or off, or adopt it as it is; claim it."""
-        with connect(inputs.endpoint) as session, session.lock(KIND):
+        with self._working(inputs) as work:
+            session = work.session
             found = records.load(session, KIND, KEY)
             _refuse_other_claims(inputs, found)
             state = _look(session)
@@ -70,15 +82,18 @@ class BridgeNetfilterProvider(HostProvider[BridgeNetfilterInputs]):
             adopted = state.live is inputs.enabled and not files
             facts: dict[str, JsonValue] = {"values": dict(state.values)}
             record = found or Record(kind=KIND, key=KEY, adopted=adopted, facts=facts)
+            _prepare(session, state, files)
             # first: what was found must be known whatever becomes of this client
-            records.save(session, record.claimed(inputs.stack, {"enabled": inputs.enabled}))
+            claimed = record.claimed(inputs.stack, {"enabled": inputs.enabled})
+            records.save(session, claimed)
             try:
                 values = dict.fromkeys(netfilter.VARIABLES, int(inputs.enabled))
                 self._change(session, inputs, state, values, files)
             except BridgeNetfilterUndone:
-                with contextlib.suppress(TransportError):
-                    _put_back(session, found)
+                with contextlib.suppress(LabError):
+                    _put_back(session, claimed, found)
                 raise
+            work.done = True
         return inputs.endpoint.host, {"adopted": record.adopted, "files": sorted(files)}
 
     def read_thing(self, inputs: BridgeNetfilterInputs, outs: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -106,12 +121,30 @@ class BridgeNetfilterProvider(HostProvider[BridgeNetfilterInputs]):
 
         Where the module was not loaded it stays until the next start, with the values that have no effect.
         """
-        with connect(inputs.endpoint) as session, session.lock(KIND):
-            record, others = records.release(session, KIND, KEY, inputs.stack)
+        with self._working(inputs) as work:
+            record, others = records.release(work.session, KIND, KEY, inputs.stack)
             if record is None or others:
                 return
-            self._change(session, inputs, _look(session), _values_found(record), {})
-            records.erase(session, KIND, KEY)
+            state = _look(work.session)
+            _prepare(work.session, state, {})
+            self._change(work.session, inputs, state, _values_found(record), {})
+            work.done = True
+        _clean_up(inputs)
+
+    @contextlib.contextmanager
+    def _working(self, inputs: BridgeNetfilterInputs) -> Iterator[_Work]:
+        """Hold the host's lock, once a change that its client has left is taken back."""
+        work: _Work | None = None
+        try:
+            with connect(inputs.endpoint) as session, session.lock(KIND):
+                for line in _run(session, "settle").splitlines():
+                    self.progress(inputs, line)
+                work = _Work(session)
+                yield work
+        except TransportError:
+            # the lock may go with the old connection, after the change was confirmed over a new one
+            if work is None or not work.done:
+                raise
 
     def _change(
         self,
@@ -124,35 +157,12 @@ class BridgeNetfilterProvider(HostProvider[BridgeNetfilterInputs]):
         """Give the kernel these values and the host these files of ours, and no others."""
         if _changes_kernel(state, values, files):
             self.progress(inputs, _sentence(values, inputs.rollback_timeout))
-            self._change_kernel(session, inputs, values, files)
+            _change_kernel(session, inputs, state, values)
+            # the old connection may have gone with the change
+            with connect(inputs.endpoint) as fresh:
+                _write(fresh, state, files)
         else:
             _write(session, state, files)
-
-    def _change_kernel(
-        self,
-        session: Session,
-        inputs: BridgeNetfilterInputs,
-        values: Mapping[str, int],
-        files: Mapping[str, str],
-    ) -> None:
-        identity = secrets.token_hex(8)
-        pairs = [f"{name}={value}" for name, value in values.items()]
-        _run(session, "set", identity, str(inputs.rollback_timeout), *pairs)
-        until = time.monotonic() + inputs.rollback_timeout
-        seen = "no time was left"
-        while time.monotonic() < until:
-            try:
-                with connect(inputs.endpoint, timeout=_CONNECT_TIMEOUT) as fresh:
-                    _run(fresh, "confirm", identity, *pairs)
-                    _write(fresh, _look(fresh), files)
-                    return
-            except CommandFailed as error:
-                seen = error.seen
-                break
-            except TransportError as error:
-                seen = error.seen
-            time.sleep(_POLL)
-        raise _outcome(inputs, values, seen)
 
 
 class BridgeNetfilter(HostResource, module="kvm", name="BridgeNetfilter"):
@@ -233,13 +243,59 @@ def _values_found(record: Record) -> dict[str, int]:
 
 
 def _changes_kernel(state: Netfilter, values: Mapping[str, int], files: Mapping[str, str]) -> bool:
-    """A module that was never loaded is not loaded to switch it off again."""
+    """Tell whether the kernel has other values; without the module only if `files` are to be ours."""
     return dict(state.values) != dict(values) and bool(state.values or files)
 
 
-def _run(session: Session, *arguments: str) -> str:
+def _change_kernel(
+    session: Session, inputs: BridgeNetfilterInputs, state: Netfilter, values: Mapping[str, int]
+) -> None:
+    """Give the kernel these values, for good once a new connection could be opened with them.
+
+    Raises:
+        BridgeNetfilterUndone: it could not be done, or was undone.
+        LabError: it was not confirmed, and nobody has seen it undone.
+    """
+    identity = secrets.token_hex(8)
+    pairs = [f"{name}={value}" for name, value in values.items()]
+    timeout = inputs.rollback_timeout
+    until = time.monotonic() + timeout
+    try:
+        # not all of the time: a connection that is cut off says nothing, and a new one may be let in
+        _run(session, "set", identity, str(timeout), *pairs, timeout=timeout / 2)
+    except TransportError as error:
+        # it takes its own failure back; killed, or with its answer lost, a new connection shows how it ended
+        if isinstance(error, CommandFailed) and error.exit_status >= 0:
+            raise BridgeNetfilterUndone(inputs.asked, error.seen, error.remedy) from error
+    why = _why_unconfirmed(inputs, identity, pairs, until)
+    if why is not None:
+        raise _outcome(inputs, identity, state, why)
+
+
+def _why_unconfirmed(
+    inputs: BridgeNetfilterInputs, identity: str, pairs: list[str], until: float
+) -> str | None:
+    """Confirm the change over a new connection; return why that was not possible, None if it was."""
+    seen = "no time was left"
+    while time.monotonic() < until:
+        try:
+            with connect(inputs.endpoint, timeout=_CONNECT_TIMEOUT) as fresh:
+                _run(fresh, "confirm", identity, *pairs)
+        except CommandFailed as error:
+            seen = error.seen
+            if error.exit_status != _NOT_YET:
+                break
+        except TransportError as error:
+            seen = error.seen
+        else:
+            return None
+        time.sleep(_POLL)
+    return seen
+
+
+def _run(session: Session, *arguments: str, timeout: float = 60.0) -> str:
     script = _SCRIPT.read_text(encoding="utf-8")
-    return session.run(["sh", "-c", script, _SCRIPT.name, *arguments]).stdout
+    return session.run(["sh", "-c", script, _SCRIPT.name, *arguments], timeout=timeout).stdout
 
 
 def _look(session: Session) -> Netfilter:
@@ -271,41 +327,79 @@ def _refuse_overriding(inputs: BridgeNetfilterInputs, state: Netfilter, files: M
         )
 
 
+def _edits(state: Netfilter, files: Mapping[str, str]) -> dict[str, str | None]:
+    """Return path -> text of our files that are otherwise now; None: it is to go."""
+    there = {**state.sysctl_files, **state.modules_files}
+    wanted = {path: files.get(path) for path in (netfilter.SYSCTL_FILE, netfilter.MODULES_FILE)}
+    return {path: text for path, text in wanted.items() if text != there.get(path)}
+
+
+def _prepare(session: Session, state: Netfilter, files: Mapping[str, str]) -> None:
+    """See that our files can be written before anything is changed; make their folders."""
+    _run(session, "prepare", *(path.rpartition("/")[0] for path in _edits(state, files)))
+
+
 def _write(session: Session, state: Netfilter, files: Mapping[str, str]) -> None:
     """Write our files, and remove those of ours that are not among them."""
-    there = {**state.sysctl_files, **state.modules_files}
-    for path in (netfilter.SYSCTL_FILE, netfilter.MODULES_FILE):
-        if path not in files:
+    for path, text in _edits(state, files).items():
+        if text is None:
             session.remove(path)
-        elif there.get(path) != files[path]:
-            session.run(["install", "-d", "-m", "0755", path.rpartition("/")[0]])
-            session.write(path, files[path].encode())
+        else:
+            session.write(path, text.encode())
 
 
-def _put_back(session: Session, record: Record | None) -> None:
-    """Have the claims as they were before a change that failed."""
-    if record is None:
+def _put_back(session: Session, claimed: Record, found: Record | None) -> None:
+    """Have the claims `found` in place of `claimed`, those of a change that failed."""
+    try:
+        _restore_record(session, found)
+    except TransportError:
+        # gone with the change, and the lock with it: others may have come meanwhile
+        with connect(session.endpoint) as fresh, fresh.lock(KIND, timeout=LOCK_IDLE + 30.0):
+            if records.load(fresh, KIND, KEY) == claimed:
+                _restore_record(fresh, found)
+
+
+def _restore_record(session: Session, found: Record | None) -> None:
+    if found is None:
         records.erase(session, KIND, KEY)
     else:
-        records.save(session, record)
+        records.save(session, found)
 
 
-def _outcome(inputs: BridgeNetfilterInputs, values: Mapping[str, int], why: str) -> LabError:
-    """Wait for the host's own undoing; return the error that says how it ended."""
+def _clean_up(inputs: BridgeNetfilterInputs) -> None:
+    """Drop the claim on what is given back; another stack may have claimed it since the lock was freed."""
+    with connect(inputs.endpoint) as session, session.lock(KIND):
+        _, others = records.release(session, KIND, KEY, inputs.stack)
+        if not others:
+            records.erase(session, KIND, KEY)
+
+
+def _outcome(inputs: BridgeNetfilterInputs, identity: str, found: Netfilter, why: str) -> LabError:
+    """Have the host undo it, if its timer has not; return the error that says how it ended."""
     until = time.monotonic() + _UNDO_TIME
-    remedy = "look at the host's firewall (`nft list ruleset`): it was to see what the bridges pass on"
+    remedy = (
+        "look at the host's firewall (`nft list ruleset`): while bridge netfilter is on its rules hold "
+        "for what passes from one port of a bridge to another too"
+    )
     unproven, silence = f"not confirmed over a new connection: {why}", "nobody has seen it do so"
     while time.monotonic() < until:
         try:
             with connect(inputs.endpoint, timeout=_CONNECT_TIMEOUT) as session:
-                if dict(_look(session).values) != dict(values):
+                _run(session, "settle", identity)
+                if _have_values(_look(session), found):
                     undone = f"{unproven}\nthe host has undone it"
                     return BridgeNetfilterUndone(inputs.asked, undone, remedy)
+                silence = "it has other values than before"
         except LabError as error:
             silence = error.seen
         time.sleep(_POLL)
     seen = f"{unproven}\nthe host was to undo it: {silence}"
     return LabError(inputs.asked, seen, f"{remedy}; starting the host again undoes it too")
+
+
+def _have_values(state: Netfilter, found: Netfilter) -> bool:
+    """Tell whether the kernel does as it did; without the module it does what 0 stands for."""
+    return all(state.values.get(name, 0) == found.values.get(name, 0) for name in netfilter.VARIABLES)
 
 
 def _sentence(values: Mapping[str, int], timeout: int) -> str:

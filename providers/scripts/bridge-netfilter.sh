@@ -2,17 +2,23 @@
 # Looks at, and changes, whether packets that a bridge passes on go through the host's firewall.
 #
 #   facts                                 a line per fact: key, base64 of its value, and for files the path
+#   settle [ID]                           takes back now what was set and not confirmed, and says so
+#   prepare FOLDER...                     makes them, and exit status 1: a file cannot be written there
 #   set ID SECONDS VARIABLE=VALUE...      sets them in the kernel; the host takes that back after SECONDS
-#   confirm ID VARIABLE=VALUE...          they stay; exit status 1: they have been taken back
+#   confirm ID VARIABLE=VALUE...          they stay; exit status 1: they have been taken back, 3: not set yet
 #
-# Files are not touched here: until they are written, starting the host again takes all back too.
+# No file is written here: until the client does so, starting the host again takes all back too.
 set -u
+umask 022
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 LC_ALL=C
 export PATH LC_ALL
 exec </dev/null
 
 variables=/proc/sys/net/bridge
+
+# Of all changes the same: one that a client left must not end in the midst of the next one's.
+unit=kvm-lab-netfilter-undo
 
 fail() {
     printf '%s\n' "$*" >&2
@@ -54,7 +60,33 @@ facts() {
     files modules modules-load.d
 }
 
-unit() { printf 'kvm-lab-netfilter-undo-%s\n' "$1"; }
+description() { printf 'undo of the bridge netfilter change %s\n' "$1"; }
+
+is_pending() { systemctl --quiet is-active "$unit.timer" "$unit.service"; }
+
+is_of() { # ID
+    [ "$(systemctl show --property=Description --value "$unit.service")" = "$(description "$1")" ]
+}
+
+stop_timer() { systemctl --quiet stop "$unit.timer" 2>/dev/null; }
+
+await_undo() { while systemctl --quiet is-active "$unit.service"; do sleep 0.1; done; }
+
+settle() { # ID, or nothing for whichever it is
+    is_pending || return 0
+    [ "$#" = 0 ] || is_of "$1" || return 0
+    # the timer may have done so meanwhile, and is gone then
+    systemctl start "$unit.service" 2>/dev/null || ! is_pending || fail "cannot start $unit.service"
+    await_undo
+    stop_timer
+    echo "a change of bridge netfilter that was not confirmed is taken back"
+}
+
+prepare() { # FOLDER...
+    for folder in "$@"; do
+        mkdir -p "$folder" && file=$(mktemp "$folder/.kvm-lab.XXXXXX") && rm "$file" || exit 1
+    done
+}
 
 # A shell line that gives the variables the values they have now; 0 is what a host without the module does.
 undo_line() { # VARIABLE=VALUE...
@@ -70,38 +102,50 @@ set_all() { # VARIABLE=VALUE...
     done
 }
 
+have_all() { # VARIABLE=VALUE...
+    for pair in "$@"; do
+        [ "$(cat "$variables/${pair%%=*}" 2>/dev/null)" = "${pair#*=}" ] || return 1
+    done
+}
+
 set_kernel() { # ID, SECONDS, VARIABLE=VALUE...
     id=$1 seconds=$2
     shift 2
     undo=$(undo_line "$@")
-    systemd-run --quiet --collect --unit="$(unit "$id")" --on-active="$seconds" \
+    systemd-run --quiet --collect --unit="$unit" --description="$(description "$id")" --on-active="$seconds" \
         --timer-property=AccuracySec=1s /bin/sh -c "$undo" || fail "cannot start the timer that undoes it"
-    systemctl --quiet is-active "$(unit "$id").timer" || fail "the timer that undoes it does not run"
+    systemctl --quiet is-active "$unit.timer" || fail "the timer that undoes it does not run"
     if [ ! -d "$variables" ] && ! modprobe br_netfilter; then
-        systemctl --quiet stop "$(unit "$id").timer"
+        stop_timer
         fail "the kernel's module br_netfilter cannot be loaded"
     fi
     set_all "$@" || {
         sh -c "$undo"
-        systemctl --quiet stop "$(unit "$id").timer"
+        stop_timer
         fail "cannot set the variables in $variables"
     }
 }
 
 confirm() { # ID, VARIABLE=VALUE...
-    systemctl --quiet stop "$(unit "$1").timer" 2>/dev/null
-    # it may have begun already
-    until ! systemctl --quiet is-active "$(unit "$1").service"; do sleep 0.1; done
+    id=$1
     shift
-    for pair in "$@"; do
-        [ "$(cat "$variables/${pair%%=*}")" = "${pair#*=}" ] || fail "the host has taken it back"
-    done
+    if is_pending; then
+        is_of "$id" || fail "another client's change is under way"
+        have_all "$@" || { echo "it is not set yet" >&2; exit 3; }
+        stop_timer
+        # it may have begun already
+        await_undo
+    fi
+    have_all "$@" || fail "the host has taken it back"
 }
 
 task=$1
 shift
 case $task in
     facts) facts ;;
+    settle) settle "$@" ;;
+    prepare) prepare "$@" ;;
     set) set_kernel "$@" ;;
     confirm) confirm "$@" ;;
+    *) echo "unknown task: $task" >&2; exit 2 ;;
 esac
