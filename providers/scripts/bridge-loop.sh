@@ -40,12 +40,13 @@ state_of() { # interface: up or down, as the administrator has set it
 
 mode_file() { printf '/proc/sys/net/ipv6/conf/%s/addr_gen_mode\n' "$1"; }
 
-# A bridge that neither answers ARP for this host's addresses nor speaks IPv6.
+# A bridge with the port's address, or udev (MACAddressPolicy=persistent) would give it one that hears() does not
+# know. It neither answers ARP for this host's addresses nor speaks IPv6.
 set_port_up() { # port
     ! is_bridge "$1" || return 0
     probe=$(probe_of "$1")
     printf '%s %s %s\n' "$1" "$(state_of "$1")" "$(cat "$(mode_file "$1")" 2>/dev/null)" >"$folder/$probe.look" &&
-        ip link add name "$probe" type bridge mcast_snooping 0 forward_delay 0 &&
+        ip link add name "$probe" address "$(hw_address "$1")" type bridge mcast_snooping 0 forward_delay 0 &&
         echo 8 >"/proc/sys/net/ipv4/conf/$probe/arp_ignore" || return 1
     [ ! -e "$(mode_file "$1")" ] || echo 1 >"$(mode_file "$1")"
     [ ! -e "/proc/sys/net/ipv6/conf/$probe" ] || echo 1 >"/proc/sys/net/ipv6/conf/$probe/disable_ipv6"

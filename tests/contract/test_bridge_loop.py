@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,18 @@ state() {
 }
 state >"$5/before"
 status=0
+PATH=$5/bin:$PATH
 sh "$3" look "$5/state" "$6" $7 || status=$?
 state >"$5/after"
 exit $status
+"""
+
+# ip(8) on a host where udev does what systemd's 99-default.link says (MACAddressPolicy=persistent): an
+# interface whose address nobody has set (addr_assign_type 3, NET_ADDR_SET) gets another one.
+UDEV = """#!/bin/sh
+{ip} "$@" || exit
+[ "$1 $2 $3" = "link add name" ] || exit 0
+[ "$(cat "/sys/class/net/$4/addr_assign_type")" = 3 ] || {ip} link set dev "$4" address {own}
 """
 
 
@@ -61,6 +71,10 @@ def look(
 ) -> Look:
     """Plug the cables of the host into two switches, and look whether `ports` make a loop with `uplink`."""
     (folder / "state").mkdir()
+    (folder / "bin").mkdir()
+    udev = folder / "bin/ip"
+    udev.write_text(UDEV.format(ip=shutil.which("ip"), own="02:00:00:00:99:99"))
+    udev.chmod(0o755)
     lab = ["unshare", "--net", "--mount", "sh", "-c", LAB, "lab"]
     argv = [*lab, one, two, str(SCRIPT), address, str(folder), uplink, ports]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
