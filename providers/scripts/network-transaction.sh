@@ -128,8 +128,12 @@ seconds_left() {
 
 phase_of() { tail -n 1 "$1/journal" 2>/dev/null | cut -d ' ' -f 2; }
 
+note_phase() {
+    printf '%s %s\n' "$(uptime_seconds)" "$1" >>"$here/journal"
+}
+
 enter_phase() {
-    printf '%s %s\n' "$(uptime_seconds)" "$1" >>"$here/journal" && sync "$here/journal"
+    note_phase "$1" && sync "$here/journal"
 }
 
 note_reason() {
@@ -395,10 +399,12 @@ reattach() { # the port that shall not
     done
 }
 
+# Within the outage the journal is not synced: after a power cut boot-restore puts the files back whatever
+# the phase, and only a rollback in the same boot reads it.
 activate() {
     enter_phase down && prepare_bridge && take_down && leave_bridge &&
-        enter_phase swap && each_file swap_in &&
-        enter_phase up && bring_up && reattach "$leaving" && sh -eu "$here/live"
+        note_phase swap && each_file swap_in &&
+        note_phase up && bring_up && reattach "$leaving" && sh -eu "$here/live"
 }
 
 # Nothing is changed yet, and nothing forwarded: a loop would take everybody's network down, not just this host's.

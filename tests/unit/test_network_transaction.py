@@ -110,6 +110,18 @@ class Host:
         return sorted(found, key=lambda name: found[name] or 0)
 
 
+def syncs_between(host: Host, first: str, last: str) -> list[str]:
+    """Return what was synced from the first trace of `first` to that of `last` after it."""
+    lines = iter(host.trace.read_text().splitlines())
+    assert any(re.search(first, line) for line in lines), first
+    synced: list[str] = []
+    for line in lines:
+        if re.search(last, line):
+            return synced
+        synced += re.findall(r"fsync\(\d+<(.*)>\)\s+= 0", line)
+    raise AssertionError(f"no trace of {last}")
+
+
 STAGE = f"sh {BASE}/incoming-one/transaction.sh stage"
 ARM = f"{STEP} arm"
 APPLY = f"{STEP} apply-now one"
@@ -144,11 +156,23 @@ def test_everything_is_on_disk_and_armed_before_the_network_changes(host: Host) 
         swapped=r"rename.*\.kvm-lab-interfaces\.new\".*interfaces\"",
         up=r"execve\(.*ifup",
     )
-    lines = host.trace.read_text().splitlines()
-    swap = next(i for i, line in enumerate(lines) if re.search(r"rename.*kvm-lab-interfaces\.new", line))
-    after = next(line for line in lines[swap + 1 :] if re.search(r"fsync\(|execve\(.*ifup", line))
-    assert "fsync" in after
-    assert "</etc/network>" in after
+    assert syncs_between(host, r"execve\(.*ifdown", r"execve\(.*/ifup\"") == ["/etc/network"]
+
+
+def test_what_a_rollback_puts_back_is_on_disk_before_ifup(host: Host) -> None:
+    host.run(STAGE, ARM, APPLY)
+    (host.folder / "network/.kvm-lab-interfaces.old").unlink()  # it must be copied again
+    host.trace.unlink()
+    host.run(f"{STEP} rollback one late")
+    assert host.interfaces.read_text() == OLD
+    ordered(
+        host,
+        down=r"execve\(.*ifdown",
+        copy=r"fsync\(\d+</etc/network/.kvm-lab-interfaces.old>\)\s+= 0",
+        restored=r"rename.*\.kvm-lab-interfaces\.old\".*interfaces\"",
+        folder=r"fsync\(\d+</etc/network>\)\s+= 0",
+        up=r"execve\(.*systemd-run.*ifup-now",
+    )
 
 
 def test_the_verdict_is_on_disk_before_anything_is_disarmed(host: Host) -> None:
