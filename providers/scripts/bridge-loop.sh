@@ -55,6 +55,12 @@ set_port_up() { # port
         ip link set dev "$probe" up
 }
 
+# An interface that is down gets a link-local address at once, and it is one too many.
+restore_mode() { # interface, up or down, mode
+    echo "$3" >"$(mode_file "$1")"
+    [ "$2" = up ] || ip -6 address flush dev "$1" scope link
+}
+
 set_uplink_up() { # uplink
     [ -z "$(ip -4 -o address show dev "$1")" ] || return 0
     printf '%s\n' "$1" >"$folder/uplink.look" && ip address add "$dummy/32" dev "$1"
@@ -67,7 +73,7 @@ clean() {
         read -r port state mode <"$file"
         ip link delete dev "${probe%.look}" 2>/dev/null
         ip link set dev "$port" "$state"
-        [ -z "$mode" ] || echo "$mode" >"$(mode_file "$port")"
+        [ -z "$mode" ] || restore_mode "$port" "$state" "$mode"
         rm -f "$file"
     done
     [ ! -e "$folder/uplink.look" ] || {

@@ -32,6 +32,7 @@ state() {
     ls /sys/class/net
     cat /sys/class/net/eth[12]/flags /proc/sys/net/ipv6/conf/eth[12]/addr_gen_mode
     ip -4 -o address
+    ip -6 -o address show dev eth2
 }
 state >"$5/before"
 status=0
