@@ -327,9 +327,12 @@ take_snapshot() {
         ip -6 route save table all dev "$device" >"$here/before/$device.routes6" || return 1
         master_of "$device" >"$here/before/$device.master" || return 1
         ! is_up "$device" || : >"$here/before/$device.up" || return 1
-        cat "/proc/sys/net/ipv6/conf/$device/addr_gen_mode" >"$here/before/$device.mode" 2>/dev/null
     done
-    return 0
+    for file in /proc/sys/net/ipv6/conf/*/addr_gen_mode; do
+        [ -e "$file" ] || continue
+        device=${file%/*}
+        cat "$file" >"$here/before/${device##*/}.mode" || return 1
+    done
 }
 
 # The bridge is made while the port still works: bridge-utils' own way sleeps a second in the outage.
@@ -500,6 +503,13 @@ put_together() {
     done 2>/dev/null
 }
 
+# Each by itself; one that fails is said only: a change that stopped half-way leaves commands nothing to take back.
+take_back() {
+    while IFS= read -r line; do
+        sh -uc "$line" undo "$here/before" </dev/null || say "could not take back: $line"
+    done <"$here/undo"
+}
+
 # Exit status 1 when a file could not be put back; the kernel is mended all the same.
 undo_network() {
     restored=0
@@ -507,15 +517,10 @@ undo_network() {
     case $(phase_of "$here") in
         '' | staged | armed | prepare) restore_files || restored=1 ;;
         *)
-            if [ "$kind" = activate ]; then
-                take_apart
-                restore_files || restored=1
-                put_together
-                sh -u "$here/undo"
-            else
-                restore_files || restored=1
-                sh -u "$here/undo"
-            fi
+            [ "$kind" != activate ] || take_apart
+            restore_files || restored=1
+            [ "$kind" != activate ] || put_together
+            take_back
             ;;
     esac
     return "$restored"

@@ -32,6 +32,7 @@ class Plan:
     live: tuple[str, ...] = ()
     """Shell lines of a live change, in this order; of "activate", what is to be done once ifup is done."""
     undo: tuple[str, ...] = ()
+    """Shell lines, each by itself, with the folder of what was found as "$1": there is NAME.mode."""
     down: tuple[str, ...] = ()
     """Interfaces for ifdown, in this order; and again for ifup when the change is undone, backwards."""
     up: tuple[str, ...] = ()
@@ -282,8 +283,17 @@ class _Command:
 
 
 def _undo_order(commands: Sequence[_Command]) -> Iterable[_Command]:
-    """Properties of the bridge go back in the order in which they were set: STP before forward delay."""
-    return sorted(commands, key=lambda command: "type bridge" not in command.do)
+    """Ports leave before anything else, properties of the bridge go back as they were set, the rest follows.
+
+    A redundant cable must never be in the bridge while STP is off; STP goes before the forward delay.
+    """
+
+    def rank(command: _Command) -> int:
+        if " nomaster" in command.undo:
+            return 0
+        return 1 if "type bridge" in command.do else 2
+
+    return sorted(commands, key=rank)
 
 
 def _is_in(network: HostNetwork, name: str) -> bool:
@@ -372,24 +382,29 @@ def _joining_command(network: HostNetwork, name: str) -> _Command:
     """As bridge-utils does it at boot: a port has no link-local address."""
     device = shlex.quote(name)
     do = f"{_no_link_local(name)}; ip link set dev {device} master {shlex.quote(network.bridge)} up"
-    undo = _free(name, up=network.links[name].up)
+    undo = _free(name, up=network.links[name].up, mode=f'"$1"/{shlex.quote(name)}.mode')
     return _Command(do, undo, f"{name} becomes a further port of {network.bridge}")
 
 
 def _leaving_command(network: HostNetwork, name: str, found_up: Collection[str]) -> _Command:
     bridge = shlex.quote(network.bridge)
     undo = f"{_no_link_local(name)}; ip link set dev {shlex.quote(name)} master {bridge} up"
-    return _Command(_free(name, up=name in found_up), undo, f"{name} leaves {network.bridge}")
+    free = _free(name, up=name in found_up, mode=_address_mode("default"))
+    return _Command(free, undo, f"{name} leaves {network.bridge}")
 
 
-def _free(name: str, *, up: bool) -> str:
-    """Return what takes a port out of any bridge, and leaves it up or down."""
-    device = shlex.quote(name)
-    mode = _address_mode(name)
-    return (
-        f"ip link set dev {device} nomaster {'up' if up else 'down'}; "
-        f"[ ! -e {mode} ] || cat {_address_mode('default')} >{mode}"
-    )
+def _free(name: str, *, up: bool, mode: str) -> str:
+    """Return what takes a port out of any bridge, and leaves it up or down.
+
+    Args:
+        name: the port.
+        up: whether it stays up; one that is down gets a link-local address with the mode, one too many.
+        mode: the file with the mode of its link-local address, as the shell reads it.
+    """
+    device, setting = shlex.quote(name), _address_mode(name)
+    freed = f"ip link set dev {device} nomaster {'up' if up else 'down'}; "
+    restored = f"[ ! -e {setting} ] || cat {mode} >{setting}"
+    return freed + (restored if up else f"{restored}; ip -6 address flush dev {device} scope link")
 
 
 def _no_link_local(name: str) -> str:

@@ -190,6 +190,21 @@ def test_a_further_port_joins_live_once_it_is_known_to_make_no_loop() -> None:
     assert (made.kind, made.files, made.joining, made.uplink) == ("live", ETH1_TAKEN, ("eth1",), "br0")
     assert made.live[0].endswith("ip link set dev eth1 master br0 up")
     assert made.undo[0].startswith("ip link set dev eth1 nomaster down;")
+    assert 'cat "$1"/eth1.mode >' in made.undo[0]
+
+
+def test_a_redundant_cable_is_never_in_the_bridge_while_stp_is_off() -> None:
+    on = WITH_ETH1.model_copy(update={"stp": True, "forward_delay": 2})
+    joins, _ = planned(bridged(others=(link("eth1"),), extra_ports=("eth1",)), TAKEN, on)
+    assert [line for line in (*joins.live, *joins.undo) if " nomaster" in line or "stp_state" in line] == [
+        "ip link set dev br0 type bridge stp_state 1",
+        joins.undo[0],
+        "ip link set dev br0 type bridge stp_state 0",
+    ]
+    network = bridged(stp=1, delay=200, others=(port_link("blocking"),), extra_ports=("eth1",))
+    leaves, _ = planned(network, ETH1_TAKEN, WITHOUT_ETH1)
+    assert leaves.live[0].startswith("ip link set dev eth1 nomaster")
+    assert leaves.undo[0] == "ip link set dev br0 type bridge stp_state 1"
 
 
 def test_with_stp_on_the_bridge_itself_ends_a_loop() -> None:
