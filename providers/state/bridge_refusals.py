@@ -40,7 +40,7 @@ def refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
     for name in spec.extra_ports:
         found += _extra_port_refusals(network, name)
     found += carrier_refusals(network, (*_still_out(network, spec), *spec.former_ports))
-    found += loop_refusals(network, spec)
+    found += [*_exchange_refusals(network, spec), *loop_refusals(network, spec)]
     bridge = network.links.get(spec.name)
     if bridge is not None and bridge.kind != "bridge":
         kind = bridge.kind or "a network card"
@@ -94,6 +94,22 @@ def _extra_port_refusals(network: HostNetwork, name: str) -> list[Refusal]:
 def _still_out(network: HostNetwork, spec: BridgeSpec) -> list[str]:
     members = network.members(spec.name)
     return [name for name in spec.extra_ports if name not in members]
+
+
+def _exchange_refusals(network: HostNetwork, spec: BridgeSpec) -> list[Refusal]:
+    """Return the reason against exchanging ports at once: the look for loops comes before any leaves."""
+    members = network.members(spec.name)
+    leaving = ", ".join(name for name in spec.former_ports if name in members)
+    joining = ", ".join(_still_out(network, spec))
+    if spec.stp or not leaving or not joining:
+        return []
+    return [
+        Refusal(
+            f"{joining} is to join {spec.name} while {leaving} is still in it: both at the same switch would "
+            "look like a loop",
+            f"leave {joining} out of `extra_ports` and run, then name {joining} and run again",
+        )
+    ]
 
 
 def carrier_refusals(network: HostNetwork, names: Iterable[str]) -> list[Refusal]:

@@ -272,6 +272,16 @@ def test_unfit_further_ports(others: tuple[dict[str, Any], ...], seen: str) -> N
     assert [refusal.seen for refusal in refusals(network, WITH_ETH1)] == [seen]
 
 
+@pytest.mark.parametrize(("stp", "refused"), [(False, True), (True, False)])
+def test_one_further_port_for_another_needs_two_runs_without_stp(stp: bool, refused: bool) -> None:
+    ports = {"extra_ports": ("eth2",), "former_ports": ("eth1",), "stp": stp, "forward_delay": 2 * stp}
+    network = bridged(stp=1, delay=200, others=(port_link(), link("eth2")), extra_ports=("eth1", "eth2"))
+    seen = [refusal.seen for refusal in refusals(network, SPEC.model_copy(update=ports))]
+    assert [text.partition(":")[0] for text in seen] == [
+        "eth2 is to join br0 while eth1 is still in it"
+    ] * refused
+
+
 VLAN = link("eth1.5", link="eth1", linkinfo={"info_kind": "vlan"})
 CARRIES = "eth1.5 stands on eth1: it would lose its routes and IPv6 addresses with the bridge"
 
