@@ -75,7 +75,7 @@ def _extra_port_refusals(network: HostNetwork, name: str) -> list[Refusal]:
     found = [
         Refusal(
             f"{name} has the address {address.text} in the kernel: only the bridge's first port may have any",
-            f"remove the address, and what sets it; or name {name} as `port`",
+            _address_remedy(name, address),
         )
         for address in network.on(name)
     ]
@@ -89,6 +89,14 @@ def _extra_port_refusals(network: HostNetwork, name: str) -> list[Refusal]:
             )
         )
     return found
+
+
+def _address_remedy(name: str, address: Address) -> str:
+    if ":" in address.text and not address.lasting:
+        return (
+            f"`ip link set dev {name} down` on the host: a router advertises it again as long as {name} is up"
+        )
+    return f"remove the address, and what sets it; or name {name} as `port`"
 
 
 def _still_out(network: HostNetwork, spec: BridgeSpec) -> list[str]:

@@ -327,6 +327,13 @@ def test_a_further_port_has_no_address_and_no_other_manager() -> None:
     ]
 
 
+def test_an_address_that_a_router_advertises_goes_with_the_card_down() -> None:
+    info = {"local": "2001:db8::9", "prefixlen": 64, "scope": "global", "dynamic": True}
+    extra = {"addresses": json.dumps([{"ifname": "eth1", "addr_info": [info]}])}
+    (refusal,) = refusals(host(extra=extra, extra_ports=("eth1",)), WITH_ETH1)
+    assert refusal.remedy.startswith("`ip link set dev eth1 down`")
+
+
 @pytest.mark.parametrize(
     ("state", "spec", "words"),
     [
