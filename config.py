@@ -67,6 +67,9 @@ __all__ = [
 
 NAMESPACE = "kvm-lab"
 PROOF_TIME = 10  # seconds that a change of the network needs to be proved once traffic passes
+EXTRA_PORTS_TIMEOUT = (
+    30  # seconds for a change that begins with a look for loops: bridge-loop.sh takes up to 10
+)
 MAC_PREFIX = "52:54:00"  # locally administered, the one QEMU and libvirt use
 STP_LEAST_DELAY = 2  # seconds; br_private.h, BR_MIN_FORWARD_DELAY: the kernel refuses less while STP is on
 
@@ -252,6 +255,10 @@ class Bridge(Section):
         if blocked and timeout < blocked + PROOF_TIME:
             raise ValueError(
                 f"at least {blocked + PROOF_TIME} seconds (with stp, nothing passes for twice the delay)"
+            )
+        if info.data.get("extra_ports") and timeout < EXTRA_PORTS_TIMEOUT:
+            raise ValueError(
+                f"at least {EXTRA_PORTS_TIMEOUT} seconds with extra_ports (a look for loops is first)"
             )
         return timeout
 

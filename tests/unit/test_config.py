@@ -135,6 +135,14 @@ def test_further_ports_are_others(ports: list[str], expected: str) -> None:
     assert found["hosts[0].bridge.extra_ports"][0] == expected
 
 
+def test_further_ports_need_time_to_be_looked_at() -> None:
+    bridge = {"port": "eth0", "extra_ports": ["eth1"], "rollback_timeout": 29}
+    found = mistakes(changed(**{"hosts.0.bridge": bridge}))
+    assert list(found) == ["hosts[0].bridge.rollback_timeout"]
+    assert found["hosts[0].bridge.rollback_timeout"][0].startswith("at least 30 seconds")
+    assert load(changed(**{"hosts.0.bridge": {**bridge, "rollback_timeout": 30}}))
+
+
 def test_the_defaults_are_those_of_the_lecture() -> None:
     bridge = load(sound()).hosts[0].bridge
     assert (bridge.name, bridge.stp, bridge.forward_delay, bridge.max_wait, bridge.ipv6_auto) == (
