@@ -89,7 +89,8 @@ if command -v ping >/dev/null; then
 fi
 # libvirt's own notes on running guests, which need no libvirt to read.
 for path in /run/libvirt/qemu/*.xml; do
-    [ ! -r "$path" ] || sed -n "s/.*<target dev='\([^']*\)'.*/\1/p" "$path" | while read -r device; do
+    # a disk has a target too
+    [ ! -r "$path" ] || sed -n "/<interface /,/<\/interface>/s/.*<target dev='\([^']*\)'.*/\1/p" "$path" | while read -r device; do
         guest=${path##*/}
         printf '%s %s\n' "$device" "${guest%.xml}"
     done
