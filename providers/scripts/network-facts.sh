@@ -87,10 +87,10 @@ if command -v ping >/dev/null; then
         [ -z "$via" ] || ! answers "$via" "$device" || printf '%s\n' "$via"
     done | sort -u | fact answering
 fi
-# libvirt's own notes on running guests, which need no libvirt to read.
+# libvirt's own notes on running guests, which need no libvirt to read; a disk has a target too.
+cards="/<interface /,/<\/interface>/s/.*<target dev='\([^']*\)'.*/\1/p"
 for path in /run/libvirt/qemu/*.xml; do
-    # a disk has a target too
-    [ ! -r "$path" ] || sed -n "/<interface /,/<\/interface>/s/.*<target dev='\([^']*\)'.*/\1/p" "$path" | while read -r device; do
+    [ ! -r "$path" ] || sed -n "$cards" "$path" | while read -r device; do
         guest=${path##*/}
         printf '%s %s\n' "$device" "${guest%.xml}"
     done
