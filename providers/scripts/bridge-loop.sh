@@ -1,14 +1,17 @@
 #!/bin/sh
-# Looks whether an interface that is to join a bridge leads where the bridge is already. With STP off that closes a loop:
-# one broadcast then goes round for ever, and takes the network of the whole room down.
+# Checks whether an interface that is to join a bridge leads where the bridge is already. With STP off that
+# closes a loop: one broadcast then goes round for ever, and takes the network of the whole room down.
 #
-#   look FOLDER UPLINK PORT...  exit status 1: a loop, named on stderr; on stdout what could not be looked at
-#   clean FOLDER                undoes what a `look` has left that was killed
+#   look FOLDER UPLINK PORT...  exit status 1: a loop, named on stderr; stdout: what could not be checked
+#   clean FOLDER                undoes what a killed `look` has left
 #
-# Nothing is forwarded meanwhile: each port becomes the only port of a bridge made for this, which learns where frames
-# come from; a PORT that is a bridge, which UPLINK is to join, learns that anyway. UPLINK and the others send broadcasts, as ARP for an address that nobody has (RFC 6890: 192.0.0.0/24 is
-# not for hosts). A switch that runs STP itself may keep a new cable silent for half a minute: a loop over that one
-# is not seen here, but the switch ends it. FOLDER holds a file per interface with how it was found.
+# Nothing is forwarded meanwhile. Each PORT becomes the only port of a bridge made for this, which learns the
+# sources of what it hears; a PORT that is a bridge itself, which UPLINK is to join, learns them anyway. UPLINK
+# and the new bridges send broadcasts: ARP requests for an address that nobody has (RFC 6890: 192.0.0.0/24 is
+# not for hosts).
+#
+# Not seen: a loop that only tagged frames (VLANs) go round; one over a new cable that a switch with STP keeps
+# silent for half a minute (that switch ends it). FOLDER holds a file per interface with how it was found.
 set -u
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 LC_ALL=C
@@ -20,7 +23,7 @@ shift 2
 # Carrier takes a network card some seconds; then one broadcast each 0.2 s.
 carrier_tries=25
 broadcasts=10
-# The IPv4 dummy address of RFC 7600, for interfaces that have none to ask from.
+# The IPv4 dummy address of RFC 7600, for interfaces that have none to send from.
 dummy=192.0.0.8
 nobody=192.0.0.11
 
@@ -40,7 +43,7 @@ state_of() { # interface: up or down, as the administrator has set it
 
 mode_file() { printf '/proc/sys/net/ipv6/conf/%s/addr_gen_mode\n' "$1"; }
 
-# A bridge with the port's address, or udev (MACAddressPolicy=persistent) would give it one that hears() does not
+# A bridge with the port's address: udev (MACAddressPolicy=persistent) would give it one that hears() does not
 # know. It neither answers ARP for this host's addresses nor speaks IPv6.
 set_port_up() { # port
     ! is_bridge "$1" || return 0
@@ -84,6 +87,9 @@ clean() {
 
 has_carrier() { [ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" = 1 ]; }
 
+# IFF_NOARP of linux/if.h is not set.
+uses_arp() { [ $(($(cat "/sys/class/net/$1/flags") & 0x80)) = 0 ]; }
+
 await_carriers() { # ports
     tries=0
     for port in "$@"; do
@@ -121,17 +127,18 @@ find_loop() { # uplink, ports
 }
 
 note_blind_spots() { # uplink, ports
-    has_carrier "$1" || echo "$1 has no carrier: whether further ports make a loop could not be looked at"
+    uses_arp "$1" || echo "$1 sends no ARP requests: whether further ports make a loop could not be checked"
+    has_carrier "$1" || echo "$1 has no carrier: whether further ports make a loop could not be checked"
     others=$1
     shift
     for port in "$@"; do
         # its own entries at least must be shown
         bridge fdb show br "$(probe_of "$port")" 2>/dev/null | grep -q permanent ||
-            echo "bridge(8) shows nothing: whether $port makes a loop could not be looked at"
-        has_carrier "$port" || echo "$port has no carrier: whether it makes a loop could not be looked at"
+            echo "bridge(8) shows nothing: whether $port makes a loop could not be checked"
+        has_carrier "$port" || echo "$port has no carrier: whether it makes a loop could not be checked"
         for other in $others; do
             [ "$(hw_address "$port")" != "$(hw_address "$other")" ] ||
-                echo "$port has the hardware address of $other: whether it makes a loop could not be looked at"
+                echo "$port has the hardware address of $other: whether it makes a loop could not be checked"
         done
         others="$others $port"
     done
@@ -142,7 +149,7 @@ look() { # uplink, ports
     trap 'exit 1' TERM INT HUP
     set_uplink_up "$1" || exit 1
     for port in "$@"; do
-        [ "$port" = "$1" ] || set_port_up "$port" || { echo "cannot look whether $port makes a loop" >&2; exit 1; }
+        [ "$port" = "$1" ] || set_port_up "$port" || { echo "cannot check whether $port makes a loop" >&2; exit 1; }
     done
     await_carriers "$@"
     note_blind_spots "$@"
@@ -150,7 +157,7 @@ look() { # uplink, ports
     while [ "$sent" -lt "$broadcasts" ]; do
         for device in "$@"; do
             if [ "$device" != "$1" ]; then
-                # without an address of its own it would ask from another interface's
+                # without an address of its own it would send from another interface's
                 ! is_bridge "$device" || continue
                 device=$(probe_of "$device")
             fi
@@ -165,4 +172,5 @@ look() { # uplink, ports
 case $task in
     look) look "$@" ;;
     clean) clean ;;
+    *) echo "unknown task: $task" >&2; exit 2 ;;
 esac

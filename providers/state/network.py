@@ -99,7 +99,7 @@ class Pending:
     """The rollback could not put back every file."""
     log: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What could not be looked at before the change."""
+    """What could not be checked before the change."""
 
     @property
     def is_in_the_way(self) -> bool:

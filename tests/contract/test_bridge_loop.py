@@ -12,7 +12,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "providers/scripts/bridge-loop.sh"
 # The host has eth0 in br0, and eth1 and eth2 down; $1: the ports of the switch that eth0 is plugged into,
 # $2: those of another one, $3: the script, $4: an address for the uplink, $5: the folder, $6: the uplink,
-# $7: the ports.
+# $7: the ports, $8: whether the uplink uses ARP, "on" or "off".
 LAB = """
 set -eu
 mount -t sysfs sysfs /sys
@@ -25,7 +25,7 @@ for cable in $1; do ip link set $cable master one up; done
 for cable in $2; do ip link set $cable master two up; done
 ip link add dev br0 type bridge
 ip link set eth0 master br0 up
-ip link set "$6" up
+ip link set "$6" arp "$8" up
 [ -z "$4" ] || ip address add "$4" dev "$6"
 for bridge in br0 one two; do ip link set $bridge up; done
 state() {
@@ -69,6 +69,7 @@ def look(
     *,
     uplink: str = "br0",
     ports: str = "eth1 eth2",
+    arp: str = "on",
 ) -> Look:
     """Plug the cables of the host into two switches, and look whether `ports` make a loop with `uplink`."""
     (folder / "state").mkdir()
@@ -77,7 +78,7 @@ def look(
     udev.write_text(UDEV.format(ip=shutil.which("ip"), own="02:00:00:00:99:99"))
     udev.chmod(0o755)
     lab = ["unshare", "--net", "--mount", "sh", "-c", LAB, "lab"]
-    argv = [*lab, one, two, str(SCRIPT), address, str(folder), uplink, ports]
+    argv = [*lab, one, two, str(SCRIPT), address, str(folder), uplink, ports, arp]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     restored = (folder / "before").read_text() == (folder / "after").read_text()
     return Look(done.returncode, done.stdout, done.stderr, restored and not any((folder / "state").iterdir()))
@@ -85,7 +86,7 @@ def look(
 
 def test_cables_to_different_switches(tmp_path: Path) -> None:
     assert look(tmp_path, "cable0", "cable1") == Look(
-        0, "eth2 has no carrier: whether it makes a loop could not be looked at\n", "", restored=True
+        0, "eth2 has no carrier: whether it makes a loop could not be checked\n", "", restored=True
     )
 
 
@@ -107,6 +108,17 @@ def test_a_port_that_joins_a_bridge_with_another_cable(tmp_path: Path) -> None:
     same = look(tmp_path, "cable0 cable1", uplink="eth1", ports="br0")
     assert (same.status, same.restored) == (1, True)
     assert same.errors == "br0 leads into the network that eth1 is in: with STP off this is a loop\n"
+
+
+def test_an_uplink_without_arp_is_said(tmp_path: Path) -> None:
+    seen = look(tmp_path, "cable0", "cable1", ports="eth1", arp="off")
+    assert (seen.status, seen.restored) == (0, True)
+    assert seen.notes == "br0 sends no ARP requests: whether further ports make a loop could not be checked\n"
+
+
+def test_an_unknown_task_is_an_error(tmp_path: Path) -> None:
+    done = subprocess.run(["sh", SCRIPT, "lok", tmp_path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "unknown task: lok\n")
 
 
 def test_a_port_that_joins_a_bridge_elsewhere(tmp_path: Path) -> None:

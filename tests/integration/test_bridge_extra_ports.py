@@ -144,7 +144,7 @@ def test_a_cable_that_is_not_plugged_in_is_said(machine: Machine, capfd: pytest.
     outs = create(machine)
     _ip("link", "set", machine.cables[1], "down")
     outs = update(machine, outs, extra_ports=["eth1"])
-    assert "eth1 has no carrier: whether it makes a loop could not be looked at" in capfd.readouterr().err
+    assert "eth1 has no carrier: whether it makes a loop could not be checked" in capfd.readouterr().err
     outs = update(machine, outs)
     _ip("link", "set", machine.cables[1], "up")
     delete(outs)
