@@ -210,6 +210,20 @@ def test_a_failing_ifup_puts_the_old_file_back_with_mode_and_owner(host: Host) -
     assert not (host.folder / "state/bridge").exists()
 
 
+def test_each_command_of_the_undo_runs_with_what_was_found(host: Host) -> None:
+    incoming = host.folder / "state/network/incoming-one"
+    (incoming / "live").write_text("echo 1 >/proc/sys/net/ipv6/conf/eth0/addr_gen_mode; exit 1\n")
+    gone = "ip link set dev gone nomaster"
+    restore = 'cat "$1"/eth0.mode >/proc/sys/net/ipv6/conf/eth0/addr_gen_mode'
+    (incoming / "undo").write_text(f"{gone}\n{restore}\n")
+    mode = "sh -c 'cat /proc/sys/net/ipv6/conf/eth0/addr_gen_mode'"
+    found = "sh -c 'echo 3 >/proc/sys/net/ipv6/conf/eth0/addr_gen_mode'"
+    done = host.run(found, STAGE, ARM, APPLY, mode)
+    assert done.stdout == "3\n", done.stderr
+    log = (host.folder / "state/network/last/undo.log").read_text()
+    assert re.findall("could not take back: .*", log) == [f"could not take back: {gone}"]
+
+
 def test_a_file_edited_since_it_was_read_stops_the_staging(host: Host) -> None:
     host.interfaces.write_text(OLD + "# edited\n")
     done = host.run(STAGE)
