@@ -84,9 +84,6 @@ class NetworkBridgeInputs(HostInputs):
     def _fits(self) -> Self:
         if self.name == self.port:
             raise ValueError(f"a bridge cannot be its own port: {self.name}")
-        named = (self.name, self.port, *self.extra_ports)
-        if twice := sorted({name for name in self.extra_ports if named.count(name) > 1}):
-            raise ValueError(f"extra_ports must be others, each once: {', '.join(twice)}")
         if vlans := [name for name in self.extra_ports if "." in name]:
             raise ValueError(f"extra_ports: bridge-utils deletes VLANs with the bridge: {', '.join(vlans)}")
         if self.stp and self.forward_delay not in STP_DELAYS:
