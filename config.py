@@ -67,9 +67,7 @@ __all__ = [
 
 NAMESPACE = "kvm-lab"
 PROOF_TIME = 10  # seconds that a change of the network needs to be proved once traffic passes
-EXTRA_PORTS_TIMEOUT = (
-    30  # seconds for a change that begins with a look for loops: bridge-loop.sh takes up to 10
-)
+EXTRA_PORTS_TIMEOUT = 30  # seconds; bridge-loop.sh takes up to 10 of them before the change begins
 MAC_PREFIX = "52:54:00"  # locally administered, the one QEMU and libvirt use
 STP_LEAST_DELAY = 2  # seconds; br_private.h, BR_MIN_FORWARD_DELAY: the kernel refuses less while STP is on
 
