@@ -328,11 +328,11 @@ take_snapshot() {
         master_of "$device" >"$here/before/$device.master" || return 1
         ! is_up "$device" || : >"$here/before/$device.up" || return 1
     done
+    # of all interfaces; one of a guest may vanish meanwhile
     for file in /proc/sys/net/ipv6/conf/*/addr_gen_mode; do
-        [ -e "$file" ] || continue
         device=${file%/*}
-        cat "$file" >"$here/before/${device##*/}.mode" || return 1
-    done
+        cat "$file" >"$here/before/${device##*/}.mode" || [ ! -e "$file" ] || return 1
+    done 2>/dev/null
 }
 
 # The bridge is made while the port still works: bridge-utils' own way sleeps a second in the outage.
@@ -503,7 +503,7 @@ put_together() {
     done 2>/dev/null
 }
 
-# Each by itself; one that fails is said only: a change that stopped half-way leaves commands nothing to take back.
+# Each by itself; one that fails is said only: where a change stopped half-way there is nothing to take back.
 take_back() {
     while IFS= read -r line; do
         sh -uc "$line" undo "$here/before" </dev/null || say "could not take back: $line"

@@ -403,8 +403,10 @@ def _free(name: str, *, up: bool, mode: str) -> str:
     """
     device, setting = shlex.quote(name), _address_mode(name)
     freed = f"ip link set dev {device} nomaster {'up' if up else 'down'}; "
-    restored = f"[ ! -e {setting} ] || cat {mode} >{setting}"
-    return freed + (restored if up else f"{restored}; ip -6 address flush dev {device} scope link")
+    restored = f"cat {mode} >{setting};"
+    if not up:
+        restored += f" ip -6 address flush dev {device} scope link;"
+    return f"{freed}[ ! -e {setting} ] || {{ {restored} }}"
 
 
 def _no_link_local(name: str) -> str:
