@@ -22,7 +22,7 @@ FEWEST_DRAWN = 100
 _DIRECTORY = ROOT / ".lab/faults"
 _NETWORK = 6
 _LARGEST_SEED = 10**6
-_NAME_WIDTH = 54
+_NAME_WIDTH = 57
 
 
 def main(arguments: Sequence[str]) -> int:

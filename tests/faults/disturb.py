@@ -9,7 +9,6 @@ from providers.host_network import FOLDER
 from tests.faults.rig import Scene
 
 TRANSACTION = f"{FOLDER}/transaction"
-HOOKS = ("if-pre-up.d", "if-up.d", "if-down.d", "if-post-down.d")
 # In front of the host's own commands in every PATH, also in those of systemd's units.
 _SHIMS = "/usr/local/bin"
 _GATE = "/run/kvm-lab-fault"

@@ -43,8 +43,8 @@ class Draw:
     @property
     def case(self) -> Case:
         """The case that it describes."""
-        how_long = f" for {self.lasting} s" if self.fault in LASTING else ""
-        where = "" if self.fault in ARRANGED else f", {self.step} + {self.delay:.1f} s"
+        how_long = f" {self.lasting} s" if self.fault in LASTING else ""
+        where = "" if self.fault in ARRANGED else f", {self.step}+{self.delay:.1f} s"
         name = f"r{self.number} {self.change}: {self.fault}{how_long}{where}"
         return Case(name, CHANGES[self.change], partial(_play, self), EITHER)
 

@@ -231,7 +231,7 @@ class Rig:
             configuration, problem = "", ""
             try:
                 configuration = self._run(case, watch)
-            except (AssertionError, LabError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever breaks, this case has failed
                 problem = str(error) or repr(error)
             return Verdict(case.name, configuration, watch.longest, time.monotonic() - began, problem)
 
