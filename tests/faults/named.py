@@ -283,6 +283,11 @@ add(
     partial(power_cut_at_gate, partial(Gate.verdict, verdict="confirmed")),
     NEW,
 )
+add(
+    "power cut when confirmed and disarmed, not put away",
+    partial(power_cut_at_gate, partial(Gate, file=UNIT_FOLDER, condition=f"[ -e {TRANSACTION}/confirmed ]")),
+    NEW,
+)
 
 
 @case("power cut while rolling back", OLD)

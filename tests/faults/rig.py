@@ -296,8 +296,8 @@ class Rig:
         seen = look(self.host)
         wanted = without(new, GUEST) if scene.booting else new
         _same(seen.state, wanted, "the next run did not lead to the new configuration")
-        if seen.pending or seen.staged:
-            raise CaseFailedError(f"after the next run there is still {seen.pending} {seen.staged}")
+        if seen.pending or seen.inert:
+            raise CaseFailedError(f"after the next run there is still {seen.pending} {seen.inert}")
         self._give_back(scene.change, outs)
 
     def _give_back(self, change: Change, outs: dict[str, object]) -> None:

@@ -32,12 +32,15 @@ section configured
 ifquery --state
 section sysctl
 grep -H . /proc/sys/net/ipv6/conf/*/accept_ra /proc/sys/net/ipv6/conf/*/addr_gen_mode
-section staged
+section inert
 ls -d {FOLDER}/incoming-* {FOLDER}/junk-* 2>/dev/null
-phase=$(tail -n 1 {FOLDER}/transaction/journal 2>/dev/null | cut -d ' ' -f 2)
-[ "$phase" != staged ] || echo {FOLDER}/transaction
+cd {FOLDER}/transaction 2>/dev/null && phase=$(tail -n 1 journal | cut -d ' ' -f 2) || phase=none
+if [ "$phase" = staged ] || [ -e confirmed ] || [ -e rolled-back ]; then
+    echo {FOLDER}/transaction
+    phase=none
+fi
 section pending
-[ ! -e {FOLDER}/transaction ] || [ "$phase" = staged ] || echo "{FOLDER}/transaction in phase $phase"
+[ "$phase" = none ] || echo "{FOLDER}/transaction in phase $phase"
 systemctl list-units --all --no-legend --plain 'kvm-lab-*' | awk '$3 != "inactive" {{ print $1 }}'
 ls -d /etc/systemd/system/kvm-lab-* /etc/systemd/system/*/kvm-lab-* 2>/dev/null
 find /etc/network -name '.kvm-lab-*'
@@ -52,8 +55,12 @@ class Look:
     state: State
     pending: tuple[str, ...]
     """What is still armed, running or lying beside: units, files, an armed transaction."""
-    staged: tuple[str, ...]
-    """What a client has left that never was armed: it binds nobody, and the next run removes it."""
+    inert: tuple[str, ...]
+    """What binds nobody, and goes with the next run.
+
+    A change that never was armed, since its client died; one that is decided and disarmed, but not put away,
+    since the power was cut.
+    """
     indexes: Mapping[str, int]
     """Link -> its number: another one when it was made anew."""
 
@@ -77,7 +84,7 @@ def look(host: Host, timeout: float | None = None) -> Look:
     state.update(_each("configured", sections["configured"]))
     state.update(_sysctls(sections["sysctl"]))
     indexes = {link["ifname"]: link["ifindex"] for link in links}
-    return Look(state, tuple(sections["pending"]), tuple(sections["staged"]), indexes)
+    return Look(state, tuple(sections["pending"]), tuple(sections["inert"]), indexes)
 
 
 def difference(seen: State, wanted: State) -> list[str]:
