@@ -35,6 +35,8 @@ OPTIONS = ("port", "extra_ports", "stp", "forward_delay", "max_wait", "dns_searc
 """The inputs on which all stacks that claim a bridge must agree."""
 STP_DELAYS = range(2, 31)
 """Forward delays that the kernel takes with STP on, in seconds."""
+LONGEST_ROLLBACK = 600
+"""Seconds that a host may be told to wait for a confirmation."""
 _PROOF_TIME = 10
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _DOMAIN = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
@@ -55,7 +57,7 @@ class NetworkBridgeInputs(HostInputs):
     dns_search: tuple[str, ...] = ()
     ipv6_auto: bool = True
     """Whether the bridge takes IPv6 addresses from router advertisements."""
-    rollback_timeout: int = Field(default=60, ge=15, le=600)
+    rollback_timeout: int = Field(default=60, ge=15, le=LONGEST_ROLLBACK)
     """Seconds until the host undoes a change that was not confirmed."""
     migration: bool = False
     """Whether guests may move to and from this host while they run: what the migration policy asks for."""
@@ -304,10 +306,13 @@ def _claimed(inputs: NetworkBridgeInputs, record: Record) -> NetworkBridgeInputs
     claim = record.claims.get(inputs.stack)
     options = claim if isinstance(claim, dict) else {}
     kept = {name: value for name, value in inputs if name not in options}
+    # what is asked for now may fit a shorter timeout than what was claimed
+    longest = {"rollback_timeout": LONGEST_ROLLBACK}
     try:
-        return NetworkBridgeInputs.model_validate({**kept, **options})
+        claimed = NetworkBridgeInputs.model_validate({**kept, **options, **longest})
     except ValidationError as error:
         raise records.odd(inputs.endpoint.host, KIND, record.key, error) from error
+    return claimed.model_copy(update={"rollback_timeout": inputs.rollback_timeout})
 
 
 def _rename_claim(stack: str, inputs: NetworkBridgeInputs) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from providers import network_bridge
 from providers.errors import LabError
-from providers.network_bridge import NetworkBridgeProvider
+from providers.network_bridge import NetworkBridgeInputs, NetworkBridgeProvider
 from providers.state import interfaces
 from providers.state.bridge import Plan, plan, plan_give_back, plan_release
 from providers.state.bridge_proof import (
@@ -30,8 +31,11 @@ from providers.state.bridge_refusals import (
 )
 from providers.state.interfaces import MAIN, BridgeSpec, Change
 from providers.state.network import HostNetwork, parse_ifquery, parse_network, parse_status, without_port
+from providers.state.record import Record
+from providers.transport import Endpoint
 
 MAC = "02:00:00:00:00:01"
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHJ5h0eQ5bK4sV0WqS1S2cK9r3oX0k0Qm3h4n5o6p7q8"
 BARE = """\
 auto lo
 iface lo inet loopback
@@ -718,6 +722,15 @@ def test_the_port_is_compared_with_the_one_claimed(seen: str, wanted: str, repla
     result = NetworkBridgeProvider().diff("x", olds, {**inputs, "port": wanted})
     assert result.changes
     assert result.replaces == replaces
+
+
+def test_a_claim_is_understood_whatever_timeout_is_asked_for_now() -> None:
+    endpoint = Endpoint(host="h", address="192.0.2.1", host_keys=(HOST_KEY,))
+    inputs = NetworkBridgeInputs(endpoint=endpoint, stack="a/b", name="br0", port="eth0", rollback_timeout=15)
+    asked = inputs.model_copy(update={"stp": True, "forward_delay": 15}).options
+    record = Record(kind="bridge", key="br0", adopted=False, claims={"a/b": asked})
+    claimed = network_bridge._claimed(inputs, record)
+    assert (claimed.stp, claimed.forward_delay, claimed.rollback_timeout) == (True, 15, 15)
 
 
 def test_commands_of_packages_that_are_coming_are_not_missed() -> None:
