@@ -9,9 +9,12 @@ from providers.host_network import FOLDER
 from tests.faults.rig import Scene
 
 TRANSACTION = f"{FOLDER}/transaction"
+UNIT_FOLDER = "/etc/systemd/system"
 # In front of the host's own commands in every PATH, also in those of systemd's units.
 _SHIMS = "/usr/local/bin"
 _GATE = "/run/kvm-lab-fault"
+_FIRST_COMMAND = {"swap": "mv", "up": "ifup"}
+"""What a phase runs first that does not begin by syncing the journal."""
 _POLL = 0.05
 
 
@@ -57,36 +60,42 @@ def announce_rollback(scene: Scene) -> Console:
 
 
 class Gate:
-    """Holds the host's script at one point: where it syncs a file and `condition` is true.
+    """Holds the host's script at one point: after a `command` with which `condition` is true.
 
     It says so on the console: the host's network may be down. The gate holds once, and never after a boot.
     """
 
-    def __init__(self, scene: Scene, file: str, condition: str) -> None:
+    def __init__(self, scene: Scene, condition: str, command: str = "sync") -> None:
         self._scene = scene
         self._console = Console(scene)
         shell(scene, f"rm -rf {_GATE} && mkdir {_GATE} && mkfifo {_GATE}/open")
         shim = (
             "#!/bin/sh\n"
-            '/usr/bin/sync "$@" || exit\n'
-            f'if [ "$1" = {file} ] && {condition} && mkdir {_GATE}/held 2>/dev/null; then\n'
+            f'"$(PATH=/usr/sbin:/usr/bin command -v {command})" "$@" || exit\n'
+            f"if {condition} && mkdir {_GATE}/held 2>/dev/null; then\n"
             "    echo held at the gate >/dev/console\n"
             f"    read -r _ <{_GATE}/open\n"
             "fi\n"
         )
-        write(scene, f"{_SHIMS}/sync", shim, "755")
+        write(scene, f"{_SHIMS}/{command}", shim, "755")
         scene.cleanup.callback(shell, scene, f"rm -rf {_GATE}")
 
     @classmethod
     def phase(cls, scene: Scene, phase: str) -> Gate:
-        """Hold the host once its journal says that it has entered a phase."""
+        """Hold the host in a phase of its journal: after the first command that each such phase has."""
         journal = f"{TRANSACTION}/journal"
-        return cls(scene, journal, f"""[ "$(tail -n 1 {journal} | cut -d ' ' -f 2)" = {phase} ]""")
+        condition = f"""[ "$(tail -n 1 {journal} 2>/dev/null | cut -d ' ' -f 2)" = {phase} ]"""
+        return cls(scene, condition, _FIRST_COMMAND.get(phase, "sync"))
 
     @classmethod
     def verdict(cls, scene: Scene, verdict: str) -> Gate:
         """Hold the host once a verdict stands, and nothing that follows from it is done."""
-        return cls(scene, TRANSACTION, f"[ -e {TRANSACTION}/{verdict} ]")
+        return cls(scene, f'[ "$1" = {TRANSACTION} ] && [ -e {TRANSACTION}/{verdict} ]')
+
+    @classmethod
+    def disarmed(cls, scene: Scene) -> Gate:
+        """Hold the host once a confirmed change is disarmed, and its folder is still in its place."""
+        return cls(scene, f'[ "$1" = {UNIT_FOLDER} ] && [ -e {TRANSACTION}/confirmed ]')
 
     def reached(self) -> None:
         """Wait until the host is held there."""

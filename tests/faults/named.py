@@ -12,6 +12,7 @@ from tests.faults.changes import GIVE_BACK, LIVE, LIVE_STP, LIVE_WAIT, REBUILD, 
 from tests.faults.client import STEPS
 from tests.faults.disturb import (
     TRANSACTION,
+    UNIT_FOLDER,
     Gate,
     announce_rollback,
     await_phase,
@@ -31,7 +32,6 @@ from tests.integration.bridges import BRIDGE, INTERFACES
 
 Play = Callable[[Scene], None]
 CASES: dict[str, Case] = {}
-UNIT_FOLDER = "/etc/systemd/system"
 LIBVIRT, INTRUDER, CABLES = (frozenset({need}) for need in ("libvirt", "intruder", "cables"))
 
 
@@ -285,7 +285,7 @@ add(
 )
 add(
     "power cut when confirmed and disarmed, not put away",
-    partial(power_cut_at_gate, partial(Gate, file=UNIT_FOLDER, condition=f"[ -e {TRANSACTION}/confirmed ]")),
+    partial(power_cut_at_gate, Gate.disarmed),
     NEW,
 )
 
