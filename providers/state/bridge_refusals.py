@@ -12,6 +12,7 @@ from providers.state.interfaces import BridgeSpec, Change, Tree
 from providers.state.interfaces.lines import logical_lines
 from providers.state.network import Address, HostNetwork, bare_address
 
+_TAP = "tun"  # the kind of taps, too, in the kernel's words
 NEEDED = {
     "ifup": "ifupdown",
     "ifdown": "ifupdown",
@@ -68,6 +69,13 @@ def _port_refusals(network: HostNetwork, name: str, bridge: str) -> list[Refusal
         found.append(_in_another(network, name, port.master))
     if port.kind == "bridge" or name == "lo":
         found.append(Refusal(f"{name} cannot be the port of a bridge", "name the interface of the cable"))
+    if port.kind == _TAP:
+        found.append(
+            Refusal(
+                f"{name} is a tap, as guests have: it comes and goes with its guest",
+                "name the interface of a cable; libvirt puts guests into the bridge by itself",
+            )
+        )
     return found
 
 
@@ -256,11 +264,11 @@ def _manager_refusals(network: HostNetwork, port: str) -> list[Refusal]:
 
 
 def _no_such_port(network: HostNetwork, port: str) -> Refusal:
-    others = [name for name, link in network.links.items() if name != "lo" and link.kind != "bridge"]
+    others = [n for n, link in network.links.items() if n != "lo" and link.kind not in {"bridge", _TAP}]
     near = difflib.get_close_matches(port, others, cutoff=0.4) or others
     return Refusal(
         f"the host has no interface {port}; near it: {', '.join(near) or 'none'}",
-        "name one of the host's interfaces as port",
+        "name one of the host's interfaces",
     )
 
 

@@ -266,6 +266,10 @@ def test_ports_that_were_written_by_hand_are_known() -> None:
         ((), "the host has no interface eth1; near it: eth0"),
         ((link("eth1", master="br7"),), "eth1 is already a port of the interface br7"),
         (
+            (link("eth1", master="br0", linkinfo={"info_kind": "tun"}),),
+            "eth1 is a tap, as guests have: it comes and goes with its guest",
+        ),
+        (
             (link("eth1", link="eth0", linkinfo={"info_kind": "vlan"}),),
             "eth1 stands on eth0: what eth0 sends would come back",
         ),
