@@ -232,11 +232,15 @@ class Bridge(Section):
     @field_validator("extra_ports", mode="after")
     @classmethod
     def _others(cls, ports: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        for option, what in (("name", "the bridge"), ("port", "its port")):
-            if info.data.get(option) in ports:
-                raise ValueError(f"interfaces besides {what} {info.data[option]}")
+        wanted = [
+            f"interfaces besides {what} {info.data[option]}"
+            for option, what in (("name", "the bridge"), ("port", "its port"))
+            if info.data.get(option) in ports
+        ]
         if vlans := [name for name in ports if "." in name]:
-            raise ValueError(f"no VLANs (bridge-utils deletes {', '.join(vlans)} when the bridge goes down)")
+            wanted.append(f"no VLANs (bridge-utils deletes {', '.join(vlans)} when the bridge goes down)")
+        if wanted:
+            raise ValueError(", ".join(wanted))
         return checks.each_once(ports)
 
     @field_validator("forward_delay", mode="after")

@@ -77,7 +77,7 @@ class Testbed:
             asked = f"testbed in {self.directory}: change its machines"
             seen = f"process {path.read_text().strip() or '(just starting)'} is changing them"
             raise LabError(
-                asked, seen, "wait until it has ended, or end it with `python -m testbed down`"
+                asked, seen, "wait until it has ended; `make down` would end it, and the testbed with it"
             ) from None
         path.write_text(f"{os.getpid()}\n")
 

@@ -126,6 +126,13 @@ def test_bridge_netfilter_is_the_hosts_own_matter_unless_it_is_asked_for() -> No
         (["eth0"], "interfaces besides its port eth0"),
         (["br0"], "interfaces besides the bridge br0"),
         (["eth1", "eth1"], "each once (eth1 stands twice)"),
+        (
+            ["br0", "eth0.5"],
+            (
+                "interfaces besides the bridge br0, "
+                "no VLANs (bridge-utils deletes eth0.5 when the bridge goes down)"
+            ),
+        ),
         (["eth1.10", "eth2"], "no VLANs (bridge-utils deletes eth1.10 when the bridge goes down)"),
     ],
 )
