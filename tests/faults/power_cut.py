@@ -50,7 +50,7 @@ def _step(name: str, scene: Scene) -> None:
 
 
 def _held(gate: Callable[[Scene], Gate], scene: Scene) -> None:
-    """Come to where a gate holds the host, which has just synced; its network may be down."""
+    """Come to where a gate holds the host; its network may be down."""
     held = gate(scene)
     _prepare(scene)
     scene.client()
@@ -74,6 +74,7 @@ def _prepare(scene: Scene) -> None:
 UNCONFIRMED: dict[str, Reach] = {
     "staged": partial(_step, "arm"),
     "armed": partial(_step, "apply"),
+    "half swapped": partial(_held, partial(Gate.phase, phase="swap")),
     "swapped": partial(_held, partial(Gate.phase, phase="up")),
     "applied": partial(_step, "confirm"),
     "rolling back": _rollback,
@@ -116,8 +117,10 @@ SHORT = (
 CASES = (
     *SHORT,
     *(_case(TAKE_OVER, moment, Loss.CONTENT) for moment in ("staged", "armed", "confirmed")),
-    # A gate is at a sync: nothing more than that can have committed names.
-    *(_case(TAKE_OVER, moment, Loss.ALL) for moment in ("swapped", "rolling back", "half confirmed")),
+    *(
+        _case(TAKE_OVER, moment, Loss.ALL)
+        for moment in ("half swapped", "swapped", "rolling back", "half confirmed")
+    ),
     _case(GIVE_BACK, "applied", Loss.CONTENT),
     *(_case(GIVE_BACK, moment, Loss.ALL) for moment in ("swapped", "half confirmed", "confirmed")),
     _case(LIVE, "applied", Loss.CONTENT),

@@ -12,6 +12,7 @@ from tests.faults.rig import Case, Rig, Verdict
 from tests.integration.conftest import PACKAGES
 
 _FIRST_ADDRESS = 141
+_KERNEL_ADDRESS = 171
 
 
 class Worker:
@@ -78,7 +79,8 @@ def workers(bed: Testbed, cases: Sequence[Case], count: int) -> list[Worker]:
 
     Beside them one with a kernel of its own, if there are cases for it.
     """
-    first = bed.network.range.network_address + _FIRST_ADDRESS
+    network = bed.network.range.network_address
+    first = network + _FIRST_ADDRESS
     plain = [case for case in cases if case.needs != power_cut.KERNEL]
     needs = frozenset[str]().union(*(case.needs for case in plain))
     specs = [Spec(name=f"fault{n}", address=first + n, nics=2) for n in range(min(count, len(plain)))]
@@ -88,7 +90,7 @@ def workers(bed: Testbed, cases: Sequence[Case], count: int) -> list[Worker]:
     hands = [Worker(machine, needs, intruder) for machine in machines[:1]]
     hands += map(Worker, machines[1 : len(specs)])
     if len(plain) < len(cases):
-        kernel = virtual.enrol(bed, Spec(name="kernel", address=first + count + 1))
+        kernel = virtual.enrol(bed, Spec(name="kernel", address=network + _KERNEL_ADDRESS))
         hands.append(KernelWorker(kernel))
     with ThreadPoolExecutor(len(hands)) as pool:
         list(pool.map(lambda hand: hand.set_up(), hands))

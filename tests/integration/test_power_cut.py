@@ -6,23 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed import Spec, Testbed, virtual
-from tests.faults import power_cut
-from tests.faults.rig import Case, Rig
+from testbed import Testbed
+from tests.faults import power_cut, suite
+from tests.faults.rig import Case
 
 
 @pytest.fixture(scope="module")
-def rig(testbed: Testbed) -> Iterator[Rig]:
-    """A machine under QEMU, for all cases."""
-    address = testbed.network.range.network_address + 71
-    machine = virtual.enrol(testbed, Spec(name="power", address=address))
-    machine.boot()
-    machine.wait()
-    yield Rig(machine, power_cut.TIMEOUT)
-    machine.kill()
+def worker(testbed: Testbed) -> Iterator[suite.Worker]:
+    """A machine under QEMU, for all cases; after one that failed it is made anew."""
+    (started,) = suite.workers(testbed, power_cut.SHORT, 1)
+    yield started
+    started.machine.kill()
 
 
 @pytest.mark.parametrize("case", power_cut.SHORT, ids=lambda case: case.name)
-def test_power_cut(rig: Rig, case: Case) -> None:
-    verdict = rig.run(case)
+def test_power_cut(worker: suite.Worker, case: Case) -> None:
+    verdict = worker.run(case)
     assert not verdict.problem, verdict.problem
