@@ -9,29 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import pulumi
 import pulumi.runtime
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from providers.errors import LabError
 from providers.transport import Endpoint
-from stackfile import checks, sshkeys
+from stackfile import checks, rosterfile, sshkeys
 from stackfile.checksums import Checksum, find_checksum, parse_digest
-from stackfile.mistakes import ConfigError, Mistake, from_pydantic
+from stackfile.mistakes import ConfigError, Location, Mistake, from_pydantic, path_of, where
+from stackfile.roster import Generation, Roster, Student, Template, environment_name, expand, guest_names
+from stackfile.rosterfile import Source, lines_in_stack_file
+from stackfile.sections import LEAST_MEMORY, TEXT, GuestOptions, HostKey, KeyFile, Section
 from stackfile.sources import Files, parse_document, top_options
 from stackfile.values import (
     Address,
@@ -46,7 +40,6 @@ from stackfile.values import (
     LocalPath,
     PackageName,
     Switch,
-    UserName,
     WebAddress,
     local_path,
     number,
@@ -56,6 +49,7 @@ from stackfile.values import (
 __all__ = [
     "Bridge",
     "ConfigError",
+    "Environment",
     "Guest",
     "Host",
     "Image",
@@ -73,17 +67,6 @@ STP_LEAST_DELAY = 2  # seconds; br_private.h, BR_MIN_FORWARD_DELAY: the kernel r
 
 
 @dataclass(frozen=True)
-class KeyFile:
-    """A file of public keys: its path as written, and the keys in it that count here.
-
-    `keys` is empty when local files were not to be read.
-    """
-
-    path: str
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class ChecksumFile:
     """A file of sha256sum or sha512sum: its path as written, and the image's line in it.
 
@@ -92,38 +75,6 @@ class ChecksumFile:
 
     path: str
     checksum: Checksum | None
-
-
-def _key_file(value: object, info: ValidationInfo) -> KeyFile:
-    path = local_path(value)
-    content = Files.of(info).text(path)
-    return KeyFile(path, sshkeys.public_keys(content, sshkeys.LOGIN_KEY_TYPES) if content is not None else ())
-
-
-def _login_key(value: object) -> str:
-    return sshkeys.public_key(text(value, "a public key"), sshkeys.LOGIN_KEY_TYPES)
-
-
-def _host_key(value: object) -> str:
-    return sshkeys.public_key(text(value, "a host's public key"), sshkeys.HOST_KEY_TYPES)
-
-
-TEXT = WithJsonSchema({"type": "string"})
-LoginKey = Annotated[str, BeforeValidator(_login_key), TEXT]
-LoginKeyFile = Annotated[KeyFile, BeforeValidator(_key_file), TEXT]
-HostKey = Annotated[str, BeforeValidator(_host_key), TEXT]
-
-
-class Section(BaseModel):
-    """A mapping of the stack file. Defaults are judged like what is written."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        validate_default=True,
-        hide_input_in_errors=True,
-    )
 
 
 class Image(Section):
@@ -270,40 +221,32 @@ class Bridge(Section):
         return checks.each_once(domains)
 
 
-class Guest(Section):
+class Guest(GuestOptions):
     """A virtual machine on a host's bridge."""
 
     name: HostLabel
     """Its host name, once in the stack."""
-    image: HostLabel
-    """The name of one of the stack's images."""
-    vcpus: Annotated[int, *number(1, 255, "virtual CPUs")] = 1
-    """Virtual CPUs."""
-    memory_mib: Annotated[int, *number(128, 16 * 1024 * 1024, "MiB")] = 1024
-    """Memory in MiB."""
-    disk_gib: Annotated[int, *number(1, 64 * 1024, "GiB")] = 10
-    """Size of its disk in GiB."""
     address: GuestInterface
     """Its address with the prefix length of the network that the bridge is on."""
     gateway: Address | None = None
     """Its default gateway; left out, it reaches its own network only."""
     dns: tuple[Address, ...] = ()
     """Addresses of its name servers."""
-    user: UserName = "student"
-    """The user that logs in; may become root by sudo."""
-    ssh_key_files: tuple[LoginKeyFile, ...] = ()
-    """Files with public keys that may log in."""
-    ssh_keys: tuple[LoginKey, ...] = ()
-    """Public keys that may log in, "ssh-ed25519 AAAA… comment"."""
-    generation: Annotated[int, *number(1, 999_999, "number of its disk")] = 1
-    """Raise it to give the guest a new, empty disk: the old one is deleted."""
+    generation: Generation = 1
+    """Raise it to give the guest a new, empty disk: the old one is deleted unless `kept` names it."""
+    kept: tuple[Generation, ...] = ()
+    """Generations before or after this one whose disks stay; the guest has them back by that generation."""
+    protect: Switch = False
+    """Whether deleting its disk is refused until this is lifted."""
+    discard_disk: Switch = False
+    """Whether its disk may be deleted because it moves to another host."""
 
-    @property
-    def authorized_keys(self) -> tuple[str, ...]:
-        """Return the public keys that may log in, each "type base64", from `ssh_keys` and the files."""
-        return tuple(
-            dict.fromkeys([*self.ssh_keys, *(key for file in self.ssh_key_files for key in file.keys)])
-        )
+    @field_validator("kept", mode="after")
+    @classmethod
+    def _others(cls, kept: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if info.data.get("generation") in kept:
+            raise ValueError("generations besides the present one")
+        return checks.each_once(kept)
 
     @field_validator("gateway", mode="after")
     @classmethod
@@ -341,6 +284,10 @@ class Host(Section):
     """Whether virt-manager is installed, to be used over ssh -X."""
     packages: tuple[PackageName, ...] = ()
     """More Debian packages for the host; no desktop and no display server."""
+    memory_mib: Annotated[int, *number(LEAST_MEMORY, 64 * 1024 * 1024, "MiB")] | None = None
+    """Memory in MiB that its guests may have together; left out, it is not looked at."""
+    disk_gib: Annotated[int, *number(1, 1024 * 1024, "GiB")] | None = None
+    """GiB that its guests' disks may grow to together, kept ones too; left out, it is not looked at."""
     shutdown_timeout: Annotated[int, *number(1, 3600, "seconds")] = 180
     """Seconds that a guest may take to power off, when it must, before its power is cut."""
     bridge_netfilter: Switch | None = None
@@ -414,13 +361,39 @@ def _keys_of(known_hosts: str, address: str, port: int, name: str) -> tuple[str,
     return keys
 
 
+@dataclass(frozen=True)
+class Environment:
+    """What a student has: guests on a host, or a whole host (`own_host`) and guests on it."""
+
+    name: str
+    student: Student
+    host: Host
+    guests: tuple[Guest, ...]
+    own_host: bool
+
+    @property
+    def login(self) -> tuple[str, ...]:
+        """Return the student's public keys, each "type base64"."""
+        student = self.student
+        return tuple(
+            dict.fromkeys([*student.ssh_keys, *(key for file in student.ssh_key_files for key in file.keys)])
+        )
+
+
 class Lab(Section):
-    """All of a stack: the images and the hosts with their guests."""
+    """All of a stack: the images, the hosts with their guests, and who gets which.
+
+    `hosts` are those written by hand and those of the roster, with the guests of both.
+    """
 
     images: tuple[Image, ...] = ()
     """Base images for guests' disks."""
+    templates: tuple[Template, ...] = ()
+    """What students' environments consist of."""
     hosts: tuple[Host, ...] = Field(json_schema_extra={"minItems": 1})
     """The machines that become hypervisors."""
+    roster: Roster | None = None
+    """The students."""
 
     @field_validator("hosts", mode="before")
     @classmethod
@@ -434,6 +407,25 @@ class Lab(Section):
         """Yield every guest with its host, in the stack file's order."""
         return ((host, guest) for host in self.hosts for guest in host.guests)
 
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        """Return the students' environments, in the roster's order."""
+        return tuple(self._environments())
+
+    def _environments(self) -> Iterator[Environment]:
+        if self.roster is None:
+            return
+        templates = {template.name: template for template in self.templates}
+        hosts = {host.name: host for host in self.hosts}
+        for student in self.roster.students:
+            template = templates[student.template or next(iter(templates))]
+            own_host = template.hypervisor is not None
+            name = environment_name(self.roster.name, student.group, student.student)
+            host = hosts[name if own_host else student.host or ""]
+            own = guest_names(name, [guest.name for guest in template.guests], own_host=own_host)
+            guests = tuple(guest for guest in host.guests if guest.name in own)
+            yield Environment(name, student, host, guests, own_host)
+
     @classmethod
     def from_mapping(
         cls,
@@ -444,6 +436,7 @@ class Lab(Section):
         source: str = "the stack file",
         check_files: bool = True,
         hidden: Collection[str] = (),
+        lines: Sequence[int] = (),
     ) -> Self:
         """Return the lab that `written` describes: {"hosts": […], "images": […]}.
 
@@ -455,21 +448,27 @@ class Lab(Section):
             check_files: whether key, checksum and image files are read; without, host keys, login keys and
                 checksums from files stay empty.
             hidden: the options in `written` that are secret: their values are in no message.
+            lines: on which lines of `source` the roster's students begin, where that is known.
 
         Raises:
             ConfigError: with every mistake.
         """
-        found: list[tuple[tuple[str | int, ...], Mistake]] = []
+        read, students, found = _with_roster_file(written, Files(root), Source(source, tuple(lines)))
+        expansion = expand(read)
         lab = None
         try:
-            lab = cls.model_validate(dict(written), context=Files(root, check_files).context)
+            lab = cls.model_validate(expansion.written, context=Files(root, check_files).context)
         except ValidationError as error:
-            found = list(from_pydantic(error, cls, written, hidden))
-        found += checks.whole_stack(written, hidden, lambda guest: mac_address(stack, guest))
+            found += from_pydantic(error, cls, expansion.written, hidden)
+
+        def place(location: Location) -> str:
+            return expansion.words(location, students) or where(location, {})
+
+        full = expansion.written
+        found += [checks.in_words(one, full, hidden, place) for one in expansion.found]
+        found += checks.whole_stack(full, hidden, lambda guest: mac_address(stack, guest), place)
         if lab is None or found:
-            raise ConfigError(
-                source, [mistake for _, mistake in sorted(found, key=checks.file_order(written))]
-            )
+            raise ConfigError(source, expansion.told(found, students, hidden))
         return lab
 
     @classmethod
@@ -483,7 +482,8 @@ class Lab(Section):
         """
         stack = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
         try:
-            config = parse_document(path.read_text(encoding="utf-8")).get("config")
+            content = path.read_text(encoding="utf-8")
+            config = parse_document(content).get("config")
         except OSError as error:
             raise ConfigError(
                 path.name, [Mistake(str(path), "a readable file", str(error.strerror))]
@@ -492,8 +492,32 @@ class Lab(Section):
             raise ConfigError(path.name, [Mistake(path.name, "a stack file in YAML", str(error))]) from None
         written = top_options(config if isinstance(config, Mapping) else {}, NAMESPACE)
         return cls.from_mapping(
-            written, root or path.parent, stack=stack, source=path.name, check_files=check_files
+            written,
+            root or path.parent,
+            stack=stack,
+            source=path.name,
+            check_files=check_files,
+            lines=lines_in_stack_file(content),
         )
+
+
+def _with_roster_file(
+    written: Mapping[str, object], files: Files, students: Source
+) -> tuple[Mapping[str, object], Source, list[tuple[Location, Mistake]]]:
+    """Return the stack file with the students of the file that it names, where they stand, and mistakes."""
+    roster = written.get("roster")
+    if not isinstance(roster, Mapping) or not isinstance(path := roster.get("file"), str):
+        return written, students, []
+    place = ("roster", "file")
+    if "students" in roster:
+        mistake = Mistake(path_of(place), "either a file or students, not both", path)
+        return written, students, [(place, mistake)]
+    try:
+        rows = rosterfile.read(files.text(path) or "", path)
+    except ValueError as error:
+        return written, students, [(place, Mistake(path_of(place), str(error), path))]
+    students = Source(path, tuple(row.line for row in rows))
+    return {**written, "roster": {**roster, "students": [row.options for row in rows]}}, students, []
 
 
 def load() -> Lab:

@@ -25,11 +25,12 @@ Parsed = TypeVar("Parsed")
 
 
 class Found(NamedTuple):
-    """A mistake before it is put in words."""
+    """A mistake before it is put in words; what was seen stands at `other` too."""
 
     location: Location
     expected: str
     seen: str
+    other: Location | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,15 @@ def gateway_of(interface: values.IPInterface, gateway: values.IPAddress) -> None
 
 
 def whole_stack(
-    written: Mapping[str, object], hidden: Collection[str], mac_of: Callable[[str], str]
+    written: Mapping[str, object],
+    hidden: Collection[str],
+    mac_of: Callable[[str], str],
+    place: Callable[[Location], str] = lambda location: where(location, {}),
 ) -> list[tuple[Location, Mistake]]:
     """Return the mistakes between values of the stack file `written`, with their locations.
 
-    `hidden` are its secret options; `mac_of` gives the MAC address of the guest with a name.
+    `hidden` are its secret options; `mac_of` gives the MAC address of the guest with a name, `place` the
+    words for another location that a mistake is about.
     """
     top = Written((), written)
     hosts = top.list("hosts")
@@ -101,9 +106,10 @@ def whole_stack(
         *_guests(hosts, guests, mac_of),
         *_choices(top.list("images"), hosts, guests),
         *_unknown_images(top, guests),
+        *_too_much(hosts),
         *_broken_rules(hosts),
     ]
-    return [_in_words(mistake, written, hidden) for mistake in found]
+    return [in_words(mistake, written, hidden, place) for mistake in found]
 
 
 def file_order(written: Mapping[str, object]) -> Callable[[tuple[Location, Mistake]], list[int]]:
@@ -123,10 +129,14 @@ def file_order(written: Mapping[str, object]) -> Callable[[tuple[Location, Mista
     return key
 
 
-def _in_words(found: Found, written: object, hidden: Collection[str]) -> tuple[Location, Mistake]:
+def in_words(
+    found: Found, written: object, hidden: Collection[str], place: Callable[[Location], str]
+) -> tuple[Location, Mistake]:
+    """Return a mistake with its location, in words; nothing of the options `hidden` is in them."""
     if found.location[0] in hidden:
         return found.location, Mistake(where(found.location, {}), "a lab without contradictions", HIDDEN)
-    return found.location, Mistake(where(found.location, written), found.expected, found.seen)
+    seen = found.seen if found.other is None else f"{found.seen} as in {place(found.other)}"
+    return found.location, Mistake(where(found.location, written), found.expected, seen)
 
 
 def _all(
@@ -140,7 +150,7 @@ def _twice(placed: Iterable[tuple[Location, object]], what: str) -> Iterator[Fou
     first: dict[object, Location] = {}
     for location, value in placed:
         if value in first:
-            yield Found(location, f"{what} once in the stack", f"{value} as in {where(first[value], {})}")
+            yield Found(location, f"{what} once in the stack", str(value), first[value])
         first.setdefault(value, location)
 
 
@@ -201,6 +211,36 @@ def _unknown_images(top: Written, guests: Iterable[Written]) -> Iterator[Found]:
                 f"one of the stack's images: {', '.join(known)}" if known else "an image that the stack names"
             )
             yield Found(location, choice, name + near(name, known))
+
+
+def _too_much(hosts: Iterable[Written]) -> Iterator[Found]:
+    """Yield the first guest of each host that is more than the host has for its guests."""
+    for host in hosts:
+        guests = host.list("guests")
+        yield from _beyond(host, guests, "memory_mib", "MiB of memory", lambda _guest: 1)
+        yield from _beyond(host, guests, "disk_gib", "GiB of disks", _disks)
+
+
+def _disks(guest: Written) -> int:
+    kept = guest.options.get("kept")
+    return 1 + len(kept) if isinstance(kept, list | tuple) else 1
+
+
+def _beyond(
+    host: Written, guests: list[Written], option: str, what: str, times: Callable[[Written], int]
+) -> Iterator[Found]:
+    limits = [limit for _, limit in host.read(option, values.whole(1, 2**40, ""))]
+    if not limits:
+        return
+    total = 0
+    for guest in guests:
+        asked = [size for _, size in guest.read(option, values.whole(1, 2**40, ""))]
+        default = [] if option in guest.options else [values.GUEST_DEFAULTS[option]]
+        before, total = total, total + sum((asked or default)[:1]) * times(guest)
+        if before <= limits[0] < total:
+            name = host.options.get("name")
+            expected = f"no more than the {limits[0]} {what} that {name} has for its guests"
+            yield Found((*guest.location, "name"), expected, f"{total} with this guest")
 
 
 def _broken_rules(hosts: Iterable[Written]) -> Iterator[Found]:

@@ -17,7 +17,7 @@ Location = tuple[str | int, ...]
 SHOWN_LENGTH = 80
 HIDDEN = "a secret value (not shown)"
 PRIVATE = "what looks like a private key (not shown)"
-LISTS_WITH_NAMES = {"hosts": "host", "guests": "guest", "images": "image"}
+LISTS_WITH_NAMES = {"hosts": "host", "guests": "guest", "images": "image", "templates": "template"}
 
 
 @dataclass(frozen=True)

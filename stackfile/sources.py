@@ -66,17 +66,27 @@ class Files:
             raise ValueError("a text file") from None
 
 
+def load_strictly(content: str) -> object:
+    """Parse a YAML document in which no mapping has a key twice.
+
+    Raises:
+        ValueError: it is none; the text says where.
+    """
+    try:
+        document: object = yaml.load(content, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, see below
+    except yaml.MarkedYAMLError as error:
+        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{place}{error.problem}") from None
+    return document
+
+
 def parse_document(content: str) -> Mapping[str, object]:
     """Parse a YAML mapping in which no key stands twice.
 
     Raises:
         ValueError: it is none; the text says where.
     """
-    try:
-        document = yaml.load(content, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, see below
-    except yaml.MarkedYAMLError as error:
-        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ValueError(f"{place}{error.problem}") from None
+    document = load_strictly(content)
     if document is None:
         return {}
     if not isinstance(document, Mapping):

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +28,7 @@ from providers.state import apt
 
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
+IPNetwork = IPv4Network | IPv6Network
 
 SWITCH_WORDS = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 HOST_USER = r"[A-Za-z_][A-Za-z0-9._-]*"  # what Endpoint.user takes
@@ -30,6 +41,7 @@ SECRET_OPTION = re.compile(
     re.IGNORECASE,
 )
 PROC_NAMES = ("all", "default")  # folders of /proc/sys/net/ipv4/conf: the kernel refuses them as names
+GUEST_DEFAULTS = {"memory_mib": 1024, "disk_gib": 10}
 PREFIX_WITHOUT_BROADCAST = 31  # RFC 3021: both addresses of an IPv4 /31 are hosts
 
 
@@ -127,6 +139,22 @@ def ip(value: object) -> IPAddress:
     return address
 
 
+def network(value: object) -> IPNetwork:
+    """Return a network, its address without host bits."""
+    expected = "a network with its prefix length, such as 198.51.100.0/24"
+    if "/" not in text(value, expected):
+        raise ValueError(expected)
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        pass
+    try:
+        meant = ip_network(str(value), strict=False)
+    except ValueError:
+        raise ValueError(expected) from None
+    raise ValueError(f"{expected} ({meant}, perhaps)")
+
+
 def guest_interface(value: object) -> IPInterface:
     """Return an address with its prefix length, which must be neither the network nor the broadcast."""
     expected = "an IP address with its prefix length, such as 198.51.100.21/24"
@@ -221,6 +249,7 @@ Address = Annotated[IPAddress, BeforeValidator(ip), _schema("string")]
 GuestInterface = Annotated[
     IPInterface, BeforeValidator(guest_interface), _schema("string", pattern="/[0-9]+$")
 ]
+Network = Annotated[IPNetwork, BeforeValidator(network), _schema("string", pattern="/[0-9]+$")]
 InterfaceName = Annotated[
     str, BeforeValidator(interface_name), _schema("string", pattern=f"^{INTERFACE.pattern}$")
 ]
@@ -253,6 +282,26 @@ PackageName = Annotated[
         )
     ),
     _schema("string", pattern=f"^{apt.PACKAGE_NAME}$"),
+]
+
+GuestPath = Annotated[
+    str,
+    BeforeValidator(
+        matching(r"(/[^/\x00-\x1f]+)+", "the whole path of a file in the guest, such as /etc/motd")
+    ),
+    _schema("string", pattern="^/"),
+]
+FileMode = Annotated[
+    str,
+    BeforeValidator(matching(r"0?[0-7]{3}", 'a mode in octal digits, in quotes, such as "0644"')),
+    _schema("string", pattern="^0?[0-7]{3}$"),
+]
+FileOwner = Annotated[
+    str,
+    BeforeValidator(
+        matching(r"[a-z_][a-z0-9_-]{0,31}(:[a-z_][a-z0-9_-]{0,31})?", "user or user:group, such as root:root")
+    ),
+    _schema("string"),
 ]
 
 

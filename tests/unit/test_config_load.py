@@ -16,6 +16,8 @@ import yaml
 
 import config
 from config import ConfigError, Lab
+from stackfile.roster import Roster, Student, Template
+from stackfile.sections import File
 
 ROOT = Path(__file__).parents[2]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINNROhSeX9UlMnAHYF5XvEqyrMLdpyHG0rxSlJPUGPE0"
@@ -78,7 +80,7 @@ def test_the_committed_stack_file_is_sound() -> None:
 def test_the_committed_stack_file_mentions_every_option() -> None:
     """It is the documentation by example."""
     text = (ROOT / "Pulumi.lab.yaml").read_text()
-    models = (config.Image, config.Host, config.Bridge, config.Guest)
+    models = (config.Image, config.Host, config.Bridge, config.Guest, Template, Roster, Student, File)
     missing = {name for model in models for name in model.model_fields if not re.search(rf"\b{name}:", text)}
     assert missing == {"format"}  # qcow2 is what everybody has
 
@@ -123,8 +125,10 @@ def test_the_schema_knows_every_option_and_describes_it() -> None:
         [sys.executable, "-m", "config", "schema"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     schema = json.loads(done.stdout)
-    assert set(schema["properties"]["config"]["properties"]) == {"kvm-lab:hosts", "kvm-lab:images"}
-    for model in (config.Image, config.Bridge, config.Guest, config.Host):
+    assert set(schema["properties"]["config"]["properties"]) == {
+        f"kvm-lab:{option}" for option in config.Lab.model_fields
+    }
+    for model in (config.Image, config.Bridge, config.Guest, config.Host, Template, Roster, Student, File):
         definition = schema["$defs"][model.__name__]
         assert set(definition["properties"]) == set(model.model_fields)
         assert definition["additionalProperties"] is False
