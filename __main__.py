@@ -1,4 +1,4 @@
-"""A lab as the stack file describes it: hypervisors, and the guests on their bridges."""
+"""A lab as the stack file describes it: hypervisors, guests on their bridges, students' environments."""
 
 import pulumi
 
@@ -6,6 +6,7 @@ import config
 from components.guest import Guest
 from components.hypervisor import HypervisorHost
 from components.pacing import pace_event_loop
+from components.student_environment import StudentEnvironment
 from providers.errors import LabError
 
 pace_event_loop()
@@ -13,9 +14,16 @@ try:
     lab = config.load()
     stack = pulumi.get_stack()
     hosts = {host.name: HypervisorHost(host.name, host, stack, lab.images) for host in lab.hosts}
-    guests = {guest.name: Guest(guest.name, guest, on=hosts[host.name]) for host, guest in lab.guests}
+    environments = {
+        one.name: StudentEnvironment(one.name, one, hosts[one.host.name]) for one in lab.environments
+    }
+    guests = {name: guest for one in environments.values() for name, guest in one.guests.items()}
+    for host, guest in lab.guests:
+        if guest.name not in guests:
+            guests[guest.name] = Guest(guest.name, guest, hosts[host.name])
 except LabError as error:
     raise pulumi.RunError(str(error)) from None  # shown without a stack trace
 
 pulumi.export("hosts", {name: host.summary for name, host in hosts.items()})
 pulumi.export("guests", {name: guest.summary for name, guest in guests.items()})
+pulumi.export("environments", {name: one.summary for name, one in environments.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pulumi
@@ -14,7 +15,7 @@ from providers.guest_disk import GuestDisk
 from providers.guest_ready import GuestReady
 from providers.ssh_host_key import SshHostKey
 from providers.state import cloudinit
-from providers.state.cloudinit import Seed
+from providers.state.cloudinit import GuestFile, GuestSetup, Seed
 
 DOMAIN_XSLT = Path(__file__).with_name("domain.xslt")
 GIB = 2**30
@@ -36,14 +37,15 @@ class Guest(pulumi.ComponentResource):
     What an edit does: keys, user, gateway and name servers reach the guest at its next boot (a new seed in
     its CD drive; a former user then has no login keys and no sudo any more, its files stay); a larger disk
     takes effect at once; cores, memory, address and bridge need another domain, so the guest is shut down
-    and booted again with its disk as it was. Only a raised generation gives it a new disk, and only a new
-    disk is made from a rebuilt image.
+    and booted again with its disk as it was. Only another generation gives it another disk, and only a new
+    disk is made from a rebuilt image. The disks of the generations kept stay as they are, of no domain.
 
     Args:
         name: the resource's name, the guest's: unique in the stack, so a guest keeps its identity when it
             is moved to another host in the stack file.
         guest: the guest as the stack file describes it.
         on: the hypervisor.
+        neighbours: names by address, for its /etc/hosts; empty, that file is the distribution's.
         opts: as for every resource.
 
     Attributes:
@@ -59,19 +61,22 @@ class Guest(pulumi.ComponentResource):
         name: str,
         guest: config.Guest,
         on: HypervisorHost,
+        neighbours: Mapping[str, str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         declared = {"image": guest.image, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib}
         super().__init__("kvm:index:Guest", name, declared, opts)
         self._name, self._guest, self._on = name, guest, on
+        self._neighbours = neighbours or {}
         self._domain_name = f"{on.stack}-{guest.name}"
         self._mac = config.mac_address(on.stack, guest.name)
 
         key = SshHostKey(name, pulumi.ResourceOptions(parent=self))
         seed = pulumi.Output.all(key.private_key, key.public_key).apply(lambda keys: self._render_seed(*keys))
         digest = pulumi.Output.unsecret(seed.apply(lambda rendered: rendered.digest))
-        disk = self._disk()
-        overlay = self._overlay(disk)
+        overlay, disk = self._overlay(guest.generation)
+        for generation in guest.kept:
+            self._overlay(generation)
         domain = self._domain(overlay, self._seed_disk(seed, digest, disk))
         self._ready(domain, key, digest)
 
@@ -104,13 +109,21 @@ class Guest(pulumi.ComponentResource):
                 dns=guest.dns,
                 search=self._on.host.bridge.dns_search,
             ),
+            GuestSetup(
+                packages=guest.packages,
+                files=tuple(GuestFile(**file.model_dump()) for file in guest.files),
+                commands=guest.commands,
+                hosts=self._neighbours,
+            ),
         )
 
-    def _overlay(self, disk: GuestDisk) -> pulumi_libvirt.Volume:
-        """Return the volume; both its names carry the generation, so a raised one is another volume."""
-        return pulumi_libvirt.Volume(
-            f"{self._name}-g{self._guest.generation}",
-            name=self._overlay_name,
+    def _overlay(self, generation: int) -> tuple[pulumi_libvirt.Volume, GuestDisk]:
+        """Return a generation's volume; both its names carry the generation, so another one is another."""
+        disk = self._disk(generation)
+        in_use = generation == self._guest.generation
+        volume = pulumi_libvirt.Volume(
+            f"{self._name}-g{generation}",
+            name=self._overlay_name(generation),
             pool=self._on.pool.name,
             format="qcow2",
             size=self._guest.disk_gib * GIB,
@@ -118,26 +131,35 @@ class Guest(pulumi.ComponentResource):
             # the GuestDisk grows or refuses; here an edit would replace the volume
             opts=pulumi.ResourceOptions.merge(
                 self._in_libvirt(disk, self._on.bases[self._guest.image]),
-                pulumi.ResourceOptions(ignore_changes=["size", "baseVolumeId"]),
+                pulumi.ResourceOptions(
+                    ignore_changes=["size", "baseVolumeId"], protect=in_use and self._protected
+                ),
             ),
         )
+        return volume, disk
 
-    def _disk(self) -> GuestDisk:
+    def _disk(self, generation: int) -> GuestDisk:
         props = {
             **self._on.common,
             "guest": self._guest.name,
             "domain": self._domain_name,
-            "file": f"{libvirt.pool_folder(self._on.stack)}/{self._overlay_name}",
+            "file": f"{libvirt.pool_folder(self._on.stack)}/{self._overlay_name(generation)}",
             "image": self._guest.image,
             "base": self._on.base_files[self._guest.image],
             "size": self._guest.disk_gib * GIB,
+            "discard": self._guest.discard_disk,
         }
+        # a newer image is for new disks: this one keeps the base that it was made from
+        ignored = ["base"] if generation == self._guest.generation else ["base", "image", "size"]
         return GuestDisk(
-            f"{self._name}-g{self._guest.generation}",
+            f"{self._name}-g{generation}",
             props,
-            # a newer image is for new disks: this one keeps the base that it was made from
-            pulumi.ResourceOptions(parent=self, depends_on=[self._on.libvirt], ignore_changes=["base"]),
+            pulumi.ResourceOptions(parent=self, depends_on=[self._on.libvirt], ignore_changes=ignored),
         )
+
+    @property
+    def _protected(self) -> bool:
+        return self._guest.protect and not self._guest.discard_disk
 
     def _seed_disk(
         self, seed: pulumi.Output[Seed], digest: pulumi.Output[str], disk: GuestDisk
@@ -202,9 +224,8 @@ class Guest(pulumi.ComponentResource):
         }
         return GuestReady(self._name, props, pulumi.ResourceOptions(parent=self))
 
-    @property
-    def _overlay_name(self) -> str:
-        return f"{self._guest.name}-g{self._guest.generation}.qcow2"
+    def _overlay_name(self, generation: int) -> str:
+        return f"{self._guest.name}-g{generation}.qcow2"
 
     def _in_libvirt(self, *earlier: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, provider=self._on.provider, depends_on=list(earlier))

@@ -62,6 +62,8 @@ class HostProvider(ResourceProvider, Generic[Inputs]):
     """The model of the inputs; the type argument again, for use at run time."""
     replace_on: ClassVar[frozenset[str]] = frozenset()
     """Inputs whose change makes a new thing; the old one is deleted first."""
+    stays_on_host: ClassVar[bool] = False
+    """Whether the thing of another host is another thing: the old one is deleted where it is."""
     secret_inputs: ClassVar[frozenset[str]] = frozenset()
     """Inputs whose values no message may show."""
 
@@ -118,10 +120,12 @@ class HostProvider(ResourceProvider, Generic[Inputs]):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Compare stored and wanted inputs field by field, without a connection."""
-        changed = self._changed(_public(_olds), _public(_news))
+        olds, news = _public(_olds), _public(_news)
+        changed = self._changed(olds, news)
+        moved = {"endpoint"} if self.stays_on_host and _host(olds) != _host(news) else set()
         return DiffResult(
             changes=bool(changed),
-            replaces=sorted(changed & self.replace_on),
+            replaces=sorted(changed & (self.replace_on | moved)),
             delete_before_replace=True,
         )
 
@@ -287,6 +291,11 @@ def phase(host: str, resource: str, text: str) -> Iterator[None]:
 def _public(props: Mapping[str, Any]) -> dict[str, Any]:
     """Return the properties without Pulumi's own (`__provider`)."""
     return {name: value for name, value in props.items() if not name.startswith("__")}
+
+
+def _host(props: Mapping[str, Any]) -> object:
+    endpoint = props.get("endpoint")
+    return endpoint.get("host") if isinstance(endpoint, Mapping) else None
 
 
 def _dump(model: BaseModel) -> dict[str, Any]:

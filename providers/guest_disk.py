@@ -23,6 +23,11 @@ from providers.transport import Session, connect
 
 NEW_DISK = "Raise the guest's generation to give it a new, empty disk; the old one is then deleted"
 
+OTHER_HOST = (
+    "Disks do not move: put its host back, or write `discard_disk: true` for it, which deletes the disk "
+    "and makes a new, empty one there"
+)
+
 
 class GuestDiskInputs(HostInputs):
     """A disk of one generation of a guest."""
@@ -38,12 +43,15 @@ class GuestDiskInputs(HostInputs):
     """The path of the base image it is an overlay of; of a disk that is there, the one it was made from."""
     size: int = Field(gt=0)
     """In bytes."""
+    discard: bool = False
+    """Whether it may be deleted because the guest moves to another host."""
 
 
 class GuestDiskProvider(HostProvider[GuestDiskInputs]):
     """Grows a disk to the size wanted."""
 
     inputs_model: ClassVar[type[HostInputs]] = GuestDiskInputs
+    stays_on_host: ClassVar[bool] = True
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse, besides mistakes, what cannot be done to this disk without losing what is on it."""
@@ -106,7 +114,9 @@ def _refusals(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[CheckFai
         text = f"{guest} was made from the image {olds['image']}, asked for is {news['image']}. {NEW_DISK}"
         found.append(CheckFailure("image", text))
     if before["host"] != after["host"]:
-        text = f"{guest} is on host {before['host']}, asked for is {after['host']}. {NEW_DISK}"
+        if news.get("discard"):
+            return []
+        text = f"{guest} is on host {before['host']}, asked for is {after['host']}. {OTHER_HOST}"
         found.append(CheckFailure("guest", text))
     elif news["file"] != olds["file"]:
         text = f"{guest} is {olds['file']}, asked for is {news['file']} (was the stack renamed?). {NEW_DISK}"

@@ -53,6 +53,7 @@ class GuestReadyProvider(HostProvider[GuestReadyInputs]):
     """Waits for guests. Changes nothing in them."""
 
     inputs_model: ClassVar[type[HostInputs]] = GuestReadyInputs
+    stays_on_host: ClassVar[bool] = True
 
     def create_thing(self, inputs: GuestReadyInputs) -> tuple[str, dict[str, Any]]:
         """Wait until the guest answers."""

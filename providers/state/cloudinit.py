@@ -5,7 +5,9 @@ Formats: https://cloudinit.readthedocs.io/en/latest/reference/datasources/noclou
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
@@ -79,6 +81,43 @@ class GuestIdentity:
 
 
 @dataclass(frozen=True)
+class GuestFile:
+    """A file that is written in the guest.
+
+    Args:
+        path: its whole path.
+        content: its text.
+        permissions: octal digits, such as "0644".
+        owner: "user" or "user:group".
+    """
+
+    path: str
+    content: str = field(repr=False)
+    permissions: str = "0644"
+    owner: str = "root:root"
+
+
+@dataclass(frozen=True)
+class GuestSetup:
+    """What is done in the guest besides letting its user in; done anew when any of it was edited.
+
+    Args:
+        packages: names of packages of its distribution.
+        files: written once packages and user are there.
+        commands: for its shell, as root, after all else; one that fails keeps from none after it.
+        hosts: for /etc/hosts, names by address; empty, the file is the distribution's.
+    """
+
+    packages: tuple[str, ...] = ()
+    files: tuple[GuestFile, ...] = ()
+    commands: tuple[str, ...] = ()
+    hosts: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_SETUP = GuestSetup()
+
+
+@dataclass(frozen=True)
 class Seed:
     """The files of a NoCloud seed. `user_data` holds the private host key: a secret."""
 
@@ -101,31 +140,45 @@ class Seed:
         return _yaml({"instance-id": self.digest, "local-hostname": self.hostname})
 
 
-def render(identity: GuestIdentity, network: GuestNetwork) -> Seed:
+def render(identity: GuestIdentity, network: GuestNetwork, setup: GuestSetup = NO_SETUP) -> Seed:
     """Render the seed of a guest. The same arguments always give the same bytes."""
     return Seed(
         hostname=identity.hostname,
-        user_data="#cloud-config\n" + _yaml(_user_data(identity)),
+        user_data="#cloud-config\n" + _yaml(_user_data(identity, setup)),
         network_config=_yaml(_network_config(network)),
     )
 
 
-def _user_data(identity: GuestIdentity) -> dict[str, object]:
+def _user_data(identity: GuestIdentity, setup: GuestSetup) -> dict[str, object]:
+    hosts = [_hosts_file(identity.hostname, setup.hosts)] if setup.hosts else []
+    packages = {"package_update": True, "packages": list(setup.packages)} if setup.packages else {}
     return {
         "hostname": identity.hostname,
         "bootcmd": [["sh", "-c", FORGET_EARLIER_SEEDS]],
-        "manage_etc_hosts": True,  # without it sudo cannot resolve the guest's own name
+        "manage_etc_hosts": not hosts,  # without either sudo cannot resolve the guest's own name
         "locale": "C.UTF-8",  # the only one that needs no locales package
         "users": [_user(identity)],
         "disable_root": identity.user != "root",
         "ssh_deletekeys": True,
-        "write_files": [NO_PASSWORDS, _authorized_keys(identity)],
-        "runcmd": [["sh", "-c", _ONLY_USER, "only-user", identity.user]],
+        "write_files": [NO_PASSWORDS, *hosts, _authorized_keys(identity), *map(_file, setup.files)],
+        **packages,
+        "runcmd": [["sh", "-c", _ONLY_USER, "only-user", identity.user], *setup.commands],
         "ssh_keys": {
             "ed25519_private": identity.host_private_key,
             "ed25519_public": identity.host_public_key,
         },
     }
+
+
+def _file(file: GuestFile) -> dict[str, object]:
+    # once packages have brought their own version of it, and its owner is there
+    return {**dataclasses.asdict(file), "defer": True}
+
+
+def _hosts_file(hostname: str, hosts: Mapping[str, str]) -> dict[str, object]:
+    lines = ["127.0.0.1 localhost", f"127.0.1.1 {hostname}", "::1 localhost ip6-localhost ip6-loopback"]
+    lines += [f"{address} {name}" for address, name in hosts.items()]
+    return {"path": "/etc/hosts", "content": "".join(f"{line}\n" for line in lines)}
 
 
 def _user(identity: GuestIdentity) -> dict[str, object]:

@@ -1,0 +1,60 @@
+"""kvm:index:StudentEnvironment - what one student has: guests on a shared host, or on an own one."""
+
+from __future__ import annotations
+
+import contextlib
+from ipaddress import ip_address
+
+import pulumi
+
+import config
+from components.guest import Guest
+from components.hypervisor import HypervisorHost
+
+
+class StudentEnvironment(pulumi.ComponentResource):
+    """The guests of one student, which know one another and their host by name.
+
+    All that belongs to the student is below it, so that a plan shows whom it is about.
+
+    Args:
+        name: the resource's name, the environment's: gXsY, say.
+        environment: the environment as it follows from the roster.
+        on: the hypervisor.
+        opts: as for every resource.
+
+    Attributes:
+        guests: its guests by name.
+        summary: what people look for first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        environment: config.Environment,
+        on: HypervisorHost,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        student = environment.student
+        declared = {
+            "group": student.group,
+            "student": student.student,
+            "host": environment.host.name,
+            "generation": student.generation,
+        }
+        super().__init__("kvm:index:StudentEnvironment", name, declared, opts)
+        inside = pulumi.ResourceOptions(parent=self)
+        names = neighbours(environment)
+        self.guests = {
+            guest.name: Guest(guest.name, guest, on, names, inside) for guest in environment.guests
+        }
+        self.summary = {"host": environment.host.name, "guests": list(self.guests)}
+        self.register_outputs(self.summary)
+
+
+def neighbours(environment: config.Environment) -> dict[str, str]:
+    """Return the names that an environment's guests know, by address: their own, and their host's."""
+    known = {str(guest.address.ip): guest.name for guest in environment.guests}
+    with contextlib.suppress(ValueError):  # a DNS name is found without
+        known.setdefault(str(ip_address(environment.host.address)), environment.host.name)
+    return known
