@@ -18,6 +18,7 @@ COMMANDS = {
     "up": commands.up,
     "preview": commands.preview,
     "look": commands.look,
+    "access": commands.access,
     "machines": commands.machines,
     "down": commands.down,
 }

@@ -8,17 +8,21 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from config import NAMESPACE, Guest, Host, Lab
-from lab.engine import PARALLEL, Engine
+from lab.access import MARK, SSH_CONFIG, SUMMARY, Access, files
+from lab.engine import PARALLEL, Engine, UserEngine
+from lab.generated import replace_files
 from lab.look import NoAnswer, look_at_hosts
 from lab.outlooks import report
 from lab.report import SSH_PORT, HostRow, Login, logins, table
 from lab.settings import Settings
 from providers.errors import LabError
 from providers.transport import connect
+from stackfile import sshkeys
 from testbed import Spec, Testbed, image, processes, stackfile
 from testbed.lab import locked
 
@@ -86,6 +90,23 @@ def machines(settings: Settings) -> int:
         for m in started
     ]
     print_logins(settings, logins_of_started)
+    return 0
+
+
+def access(settings: Settings) -> int:
+    """Write what students and teacher need to log in to the stack's guests; no machine is contacted."""
+    lab = Lab.from_stack_file(settings.stack_file, root=settings.root)
+    made = engine_with_state(settings).outputs(settings.stack).get("guests", {})
+    folder = settings.root / ".lab/access" / settings.stack
+    everything = access_of(settings, lab, {name: guest["host_key"] for name, guest in made.items()}, folder)
+    stale = replace_files(folder, files(everything), MARK)
+    place = shortened(folder, settings)
+    if stale:
+        say(f"removed from {place}: {', '.join(stale)}")
+    if missing := everything.missing:
+        say(f"{len(missing)} of {len(everything.guests)} guests are not there yet: {', '.join(missing)}")
+    count = len(everything.handouts)
+    say(f"wrote {count} sheet{'s' * (count != 1)}, {SUMMARY} and {SSH_CONFIG} into {place}")
     return 0
 
 
@@ -222,12 +243,55 @@ def login_of(host: Host) -> Login:
     return Login(host.name, host.address, host.port, host.user, host.identity_file, host.pinned_keys)
 
 
-def login_of_guest(host: Host, guest: Guest, host_key: str) -> Login:
+def login_of_guest(host: Host, guest: Guest, *host_keys: str) -> Login:
     """Return how to log in to a guest: with the host's key file where the guest knows it, else ssh's own."""
     identity = host.identity_file
     if identity is None or public_half(identity) not in guest.authorized_keys:
         identity = None
-    return Login(guest.name, str(guest.address.ip), SSH_PORT, guest.user, identity, (host_key,))
+    return Login(guest.name, str(guest.address.ip), SSH_PORT, guest.user, identity, host_keys)
+
+
+def access_of(settings: Settings, lab: Lab, host_keys: Mapping[str, str], folder: Path) -> Access:
+    """Return all that one can log in to; a guest without a key in `host_keys` was not made yet.
+
+    Raises:
+        LabError: what the stack gives as a guest's host key is none.
+    """
+    guests = {
+        guest.name: (host.name, absolute(login, settings))
+        for host, guest in lab.guests
+        for login in [login_of_guest(host, guest, *checked_key(guest.name, host_keys))]
+    }
+    return Access(
+        settings.stack,
+        folder,
+        (),
+        tuple(guests.values()),
+        tuple(absolute(login_of(host), settings) for host in lab.hosts),
+    )
+
+
+def checked_key(guest: str, host_keys: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the guest's host key, if it has one.
+
+    Raises:
+        LabError: it is no public key.
+    """
+    try:
+        return (sshkeys.public_key(host_keys[guest], sshkeys.HOST_KEY_TYPES),) if guest in host_keys else ()
+    except ValueError as error:
+        raise LabError(
+            f"{guest}: read its host key in the stack's outputs",
+            f"expected {error}",
+            "run `pulumi up` with this version of the program, then run the same again",
+        ) from None
+
+
+def absolute(login: Login, settings: Settings) -> Login:
+    """Return the login with a key file that is found from every folder."""
+    if login.identity_file is None:
+        return login
+    return replace(login, identity_file=str(settings.root / Path(login.identity_file).expanduser()))
 
 
 def public_half(identity_file: str) -> str:
@@ -253,6 +317,13 @@ def stack_arguments(settings: Settings, engine: Engine) -> list[str]:
 def engine_of(settings: Settings) -> Engine:
     """Return the engine whose state is the testbed's."""
     return Engine(settings.root, settings.state, {processes.MARK: str(settings.testbed)})
+
+
+def engine_with_state(settings: Settings) -> UserEngine:
+    """Return the engine that knows the stack: the user's where a host is no machine of the testbed."""
+    if stackfile.foreign_hosts(settings.stack_file, settings.network):
+        return UserEngine(settings.root)
+    return engine_of(settings)
 
 
 def testbed_of(settings: Settings) -> Testbed:

@@ -1,4 +1,4 @@
-"""The `pulumi` command for the testbed's stacks: its environment, backend and stack settings."""
+"""The `pulumi` command: with the user's own environment, or with the testbed's backend and settings."""
 
 from __future__ import annotations
 
@@ -22,34 +22,100 @@ PROJECT = NAMESPACE  # a stack file's options stand under the project's name
 PARALLEL = 32
 ORPHAN_PATIENCE = 60.0
 """Seconds for an orphaned `pulumi` to bring what it is making to an end."""
+SWITCHES = {
+    "PULUMI_SKIP_UPDATE_CHECK": "1",
+    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 # They tie a stack file to another backend's secrets; the testbed's state has its own.
 SECRETS_KEYS = ("encryptionsalt", "encryptedkey", "secretsprovider")
 
 
 @dataclass(frozen=True)
-class Engine:
-    """Runs `pulumi` in the project folder `root` with its state in the folder `state`.
+class UserEngine:
+    """Runs `pulumi` in the project folder `root` as its user would, with the state of his `pulumi login`."""
+
+    root: Path
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every `pulumi` process: the user's, our tools first, nothing fetched.
+
+        It has no mark of a testbed: what it runs must outlive `make down`.
+        """
+        tools = f"{self.root / '.lab/venv/bin'}:{self.root / '.lab/bin'}"
+        return {
+            **{name: value for name, value in os.environ.items() if name != processes.MARK},
+            "PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}",
+            **SWITCHES,
+        }
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """Run `pulumi` with its output on ours; return its exit status.
+
+        It ends in order when we are told to end: an interrupt reaches it from the terminal, and a request
+        to terminate is passed on.
+        """
+        argv = ["pulumi", *arguments, "--non-interactive", "--cwd", str(self.root)]
+        with subprocess.Popen(argv, env=self.environment(), stdin=subprocess.DEVNULL) as child:
+            before = {
+                signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+                signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number)),
+            }
+            try:
+                return child.wait()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    def outputs(self, stack: str) -> dict[str, Any]:
+        """Return the stack's outputs; secrets stay hidden.
+
+        Raises:
+            LabError: `pulumi` does not know the stack, or cannot read its state.
+        """
+        text = self._capture(["stack", "output", "--json", "--stack", stack], cwd=self.root)
+        return cast("dict[str, Any]", json.loads(text))
+
+    def _capture(self, arguments: Sequence[str], *, cwd: Path) -> str:
+        argv = ["pulumi", *arguments, "--non-interactive"]
+        done = subprocess.run(
+            argv,
+            env=self.environment(),
+            cwd=cwd,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            raise LabError(
+                f"run: {' '.join(argv)}",
+                done.stderr or done.stdout,
+                "mend what it names, then run the same again",
+            )
+        return done.stdout
+
+
+@dataclass(frozen=True)
+class Engine(UserEngine):
+    """Runs `pulumi` for the testbed: with its state in the folder `state`, whatever the user is logged in to.
 
     `marker` is the environment by which processes of a killed run are found again (testbed.processes).
     """
 
-    root: Path
     state: Path
     marker: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
         """Return the environment of every `pulumi` process: our tools first, nothing fetched, own backend."""
-        tools = f"{self.root / '.lab/venv/bin'}:{self.root / '.lab/bin'}"
+        users = super().environment()
         return {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")},
+            **{name: value for name, value in users.items() if not name.startswith("PULUMI_")},
+            **SWITCHES,
             **self.marker,
-            "PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}",
             "PULUMI_HOME": str(self.root / ".lab/pulumi"),
             "PULUMI_BACKEND_URL": f"file://{self.state}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.state / "passphrase"),
-            "PULUMI_SKIP_UPDATE_CHECK": "1",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def prepare(self, stack: str, stack_file: Path) -> Path:
@@ -92,7 +158,7 @@ class Engine:
                 orphan.signal(signal.SIGKILL)
         if any((self.state / ".pulumi/locks").rglob("*.json")):
             self._capture(["cancel", "--yes", "--stack", stack], cwd=self.root)
-        checkpoint = self.state / f".pulumi/stacks/{PROJECT}/{stack}.json"
+        checkpoint = self._checkpoint(stack)
         if checkpoint.exists() and '"pending_operations"' in checkpoint.read_text():
             exported = json.loads(self._capture(["stack", "export", "--stack", stack], cwd=self.root))
             exported["deployment"].pop("pending_operations", None)
@@ -101,51 +167,16 @@ class Engine:
             self._capture(["stack", "import", "--file", str(settled), "--stack", stack], cwd=self.root)
             settled.unlink()
 
+    def outputs(self, stack: str) -> dict[str, Any]:
+        """Return the stack's outputs; secrets stay hidden. A stack that was never made has none."""
+        return super().outputs(stack) if self._checkpoint(stack).exists() else {}
+
+    def _checkpoint(self, stack: str) -> Path:
+        return self.state / f".pulumi/stacks/{PROJECT}/{stack}.json"
+
     def _orphans(self) -> list[processes.Process]:
         marked = processes.owned(Path(self.marker[processes.MARK]))
         return [process for process in marked if Path(process.command.split(" ")[0]).name == "pulumi"]
-
-    def run(self, arguments: Sequence[str]) -> int:
-        """Run `pulumi` with its output on ours; return its exit status.
-
-        It ends in order when we are told to end: an interrupt reaches it from the terminal, and a request
-        to terminate is passed on.
-        """
-        argv = ["pulumi", *arguments, "--non-interactive", "--cwd", str(self.root)]
-        with subprocess.Popen(argv, env=self.environment(), stdin=subprocess.DEVNULL) as child:
-            before = {
-                signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-                signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number)),
-            }
-            try:
-                return child.wait()
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-    def outputs(self, stack: str) -> dict[str, Any]:
-        """Return the stack's outputs; secrets stay hidden."""
-        text = self._capture(["stack", "output", "--json", "--stack", stack], cwd=self.root)
-        return cast("dict[str, Any]", json.loads(text))
-
-    def _capture(self, arguments: Sequence[str], *, cwd: Path) -> str:
-        argv = ["pulumi", *arguments, "--non-interactive"]
-        done = subprocess.run(
-            argv,
-            env=self.environment(),
-            cwd=cwd,
-            check=False,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode != 0:
-            raise LabError(
-                f"run: {' '.join(argv)}",
-                done.stderr or done.stdout,
-                "mend what it names, then run the same again",
-            )
-        return done.stdout
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -1,0 +1,276 @@
+"""What `make access` writes: a sheet for each student, the teacher's summary, files for ssh(1); pure.
+
+Nothing secret goes in: of a private key its path at most, of a host key its public half.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.report import SSH_PORT, Login
+
+MARK = "Written by `make access`: its next run overwrites or removes this file."
+"""What the first line of every file says that may be overwritten or removed."""
+SUMMARY, SSH_CONFIG, KNOWN_HOSTS = "README.md", "ssh_config", "known_hosts"
+_NOT_THERE = "not there yet"
+
+
+@dataclass(frozen=True)
+class Handout:
+    """A student's environment: its name, the host that it is on, and its guests.
+
+    A guest without host keys was not made yet.
+    """
+
+    name: str
+    group: int
+    student: int
+    host: str
+    guests: tuple[Login, ...]
+
+
+@dataclass(frozen=True)
+class Access:
+    """All that one can log in to in a stack; `folder` is the absolute path that the files are written to.
+
+    `others` are the guests of no student, each with its host's name.
+    """
+
+    stack: str
+    folder: Path
+    handouts: tuple[Handout, ...]
+    others: tuple[tuple[str, Login], ...]
+    hosts: tuple[Login, ...]
+
+    @property
+    def guests(self) -> tuple[Login, ...]:
+        """Return every guest, the students' first."""
+        own = [guest for handout in self.handouts for guest in handout.guests]
+        return (*own, *(guest for _, guest in self.others))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Return the names of the guests that were not made yet."""
+        return tuple(guest.name for guest in self.guests if not guest.host_keys)
+
+    @property
+    def named_hosts(self) -> dict[str, Login]:
+        """Return the hosts by the names that `ssh` knows them by; a name that a guest has is the guest's."""
+        taken = {machine.name for machine in (*self.guests, *self.hosts)}
+        names = {guest.name for guest in self.guests}
+        named = {}
+        for host in self.hosts:
+            name = host.name
+            if name in names:
+                while name in taken:
+                    name = f"host-{name}"
+                taken.add(name)
+            named[name] = host
+        return named
+
+    @property
+    def machines(self) -> dict[str, Login]:
+        """Return every machine by the name that `ssh` knows it by."""
+        return {**{guest.name: guest for guest in self.guests}, **self.named_hosts}
+
+
+def files(access: Access) -> dict[str, str]:
+    """Return the text of every file, by its name."""
+    return {
+        SUMMARY: summary(access),
+        SSH_CONFIG: ssh_config(access),
+        KNOWN_HOSTS: known_hosts(access),
+        **{f"{handout.name}.md": sheet(access.stack, handout) for handout in access.handouts},
+    }
+
+
+def sheet(stack: str, handout: Handout) -> str:
+    """Return a student's sheet, in Markdown."""
+    runs = "guest runs" if len(handout.guests) == 1 else "guests run"
+    rows = [
+        (_code(guest.name), _code(guest.address), _code(guest.user), _fingerprints(guest))
+        for guest in handout.guests
+    ]
+    made = [guest for guest in handout.guests if guest.host_keys]
+    parts = [
+        f"<!-- {MARK} -->",
+        f"# {handout.name}",
+        f"Group {handout.group}, student {handout.student}. Your {runs} on the host {_code(handout.host)}.",
+        _table(("guest", "address", "user", "host key"), rows),
+    ]
+    if len(made) < len(handout.guests):
+        parts.append(f"*{_NOT_THERE.capitalize()}*: once it is made, you get a new sheet.")
+    if made:
+        parts += [*_login_steps(made), *_remedies(stack, handout, made[0].address)]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary(access: Access) -> str:
+    """Return the teacher's summary, in Markdown."""
+    parts = [f"<!-- {MARK} -->", f"# Access to the stack {access.stack}"]
+    if access.handouts:
+        rows = [
+            (
+                str(handout.group),
+                str(handout.student),
+                f"[{handout.name}]({handout.name}.md)",
+                handout.host,
+                *_machine(guest.name, guest),
+            )
+            for handout in access.handouts
+            for guest in handout.guests
+        ]
+        headings = ("group", "student", "environment", "host", "guest", "address", "user", "ssh")
+        parts += ["## Students", _table(headings, rows)]
+    if access.others:
+        rows = [(host, *_machine(guest.name, guest)) for host, guest in access.others]
+        parts += ["## Other guests", _table(("host", "guest", "address", "user", "ssh"), rows)]
+    rows = [_machine(name, host) for name, host in access.named_hosts.items()]
+    parts += ["## Hosts", _table(("host", "address", "user", "ssh"), rows)]
+    parts += [*_login_of_teacher(access), *_commands_of_teacher(access)]
+    return "\n\n".join(parts) + "\n"
+
+
+def ssh_config(access: Access) -> str:
+    """Return an ssh_config(5) with an entry for each machine, that trusts the known_hosts beside it only."""
+    blocks = [
+        f"# {MARK}\n# To use it everywhere, as the first line of ~/.ssh/config:\n# {_include(access)}\n"
+    ]
+    for name, login in access.machines.items():
+        # no `Host *` and no line shared: another file may include this one
+        lines = [
+            *([] if login.host_keys else [f"# {_NOT_THERE}: ssh refuses it, for want of a host key"]),
+            f"Host {name}",
+            f"    HostName {login.address}",
+            f"    Port {login.port}",
+            f"    User {login.user}",
+            f"    HostKeyAlias {name}",
+            *_identity(login),
+            "    StrictHostKeyChecking yes",
+            f"    UserKnownHostsFile {_word(access.folder / KNOWN_HOSTS)}",
+            "    GlobalKnownHostsFile /dev/null",
+            "    UpdateHostKeys no",
+            "    CheckHostIP no",
+        ]
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
+def known_hosts(access: Access) -> str:
+    """Return a known_hosts file, sshd(8): each key under the machine's name and under its address."""
+    lines = [login.known_hosts(name) for name, login in access.machines.items()]
+    return f"# {MARK}\n" + "".join(lines)
+
+
+def fingerprint(key: str) -> str:
+    """Return what ssh shows of "type base64" at the first connection: "ED25519 SHA256:…"."""
+    kind, encoded = key.split(" ")
+    digest = base64.b64encode(hashlib.sha256(base64.b64decode(encoded)).digest()).decode().rstrip("=")
+    return f"{kind.removeprefix('ssh-').split('-')[0].upper()} SHA256:{digest}"
+
+
+def _login_steps(made: Sequence[Login]) -> Iterable[str]:
+    lines = "".join(guest.known_hosts() for guest in made).rstrip("\n")
+    this, that = ("these lines", "those lines") if "\n" in lines else ("this line", "that line")
+    yield "## Log in"
+    yield f"Once, add {this} to the file `~/.ssh/known_hosts` on your machine:"
+    yield _block(lines)
+    yield "Then, with the SSH key that you gave to your teacher:"
+    yield _block(
+        "\n".join(f"ssh -o StrictHostKeyChecking=yes {guest.user}@{guest.address}" for guest in made)
+    )
+    yield (
+        f"Without {that}, plain `ssh` shows a fingerprint and asks whether to go on: compare it with the\n"
+        "table's, and answer `yes` only when they are the same."
+    )
+
+
+def _remedies(stack: str, handout: Handout, address: str) -> Iterable[str]:
+    yield "## When it does not answer"
+    yield (
+        f"1. No answer: try `ping {address}`. After a start or a reset, wait two minutes; look\n"
+        "   whether your machine is in the lab's network.\n"
+        "2. `Permission denied (publickey)`: name your key, `ssh -i ~/.ssh/KEY …`. Does your teacher\n"
+        "   have its public half, the file that ends in `.pub`? Never give away the other one.\n"
+        "3. `REMOTE HOST IDENTIFICATION HAS CHANGED`: do not log in. Ask for a new sheet; when it has\n"
+        f"   another host key, run `ssh-keygen -R {address}` and add the line of the new sheet.\n"
+        f"4. Else tell your teacher what you typed, what was printed, and: {_code(handout.name)} on\n"
+        f"   {_code(handout.host)}, stack {_code(stack)}."
+    )
+
+
+def _login_of_teacher(access: Access) -> Iterable[str]:
+    example = next(iter(access.machines))
+    config = shlex.quote(str(access.folder / SSH_CONFIG))
+    yield "## Log in"
+    yield "The names of the column *ssh* stand in `ssh_config`; only the host keys in `known_hosts` count:"
+    yield _block(f"ssh -F {config} {example}")
+    yield "From everywhere as `ssh NAME`, with this as the first line of `~/.ssh/config`:"
+    yield _block(_include(access))
+    if access.handouts:
+        yield "A student needs the sheet of the own environment only, and nothing else of this folder."
+
+
+def _commands_of_teacher(access: Access) -> Iterable[str]:
+    stack = f" STACK={access.stack}"
+    commands = [
+        (f"make show{stack}", "what there is now"),
+        (f"make access{stack}", "writes these files anew, after each change of the stack"),
+    ]
+    if access.handouts:
+        student = f" STUDENT={access.handouts[0].name}{stack}"
+        commands += [
+            (f"make apply{student}", "what the stack file says of one environment"),
+            (f"make reset{student}", "new, empty disks; the old ones are kept"),
+            (f"make undo-reset{student}", "the disks before the last reset again"),
+        ]
+    yield "## Commands"
+    width = max(len(command) for command, _ in commands)
+    yield _block("\n".join(f"{command.ljust(width)}  # {what}" for command, what in commands))
+
+
+def _machine(name: str, login: Login) -> tuple[str, ...]:
+    address = login.address if login.port == SSH_PORT else f"{login.address} port {login.port}"
+    return login.name, address, login.user, _code(f"ssh {name}") if login.host_keys else _NOT_THERE
+
+
+def _fingerprints(guest: Login) -> str:
+    return ", ".join(_code(fingerprint(key)) for key in guest.host_keys) or f"*{_NOT_THERE}*"
+
+
+def _identity(login: Login) -> list[str]:
+    if login.identity_file is None:
+        return []
+    # only this key: sshd hangs up on an agent that offers many
+    return [f"    IdentityFile {_word(Path(login.identity_file))}", "    IdentitiesOnly yes"]
+
+
+def _include(access: Access) -> str:
+    return f'Include "{access.folder / SSH_CONFIG}"'
+
+
+def _word(path: Path) -> str:
+    """Return a path as one word of ssh_config(5), where % begins a token."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{text}"'
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _block(text: str) -> str:
+    return f"```\n{text}\n```"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (headings, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    cells.insert(1, ["-" * width for width in widths])
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+    return "\n".join(f"| {' | '.join(row)} |" for row in padded)
