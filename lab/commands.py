@@ -94,7 +94,12 @@ def machines(settings: Settings) -> int:
 
 
 def access(settings: Settings) -> int:
-    """Write what students and teacher need to log in to the stack's guests; no machine is contacted."""
+    """Write what students and teacher need to log in to the stack's guests; no machine is contacted.
+
+    Raises:
+        LabError: the stack is one of a testbed that is not there, or its outputs cannot be read.
+    """
+    refuse_absent_testbed(settings)
     lab = Lab.from_stack_file(settings.stack_file, root=settings.root)
     made = engine_with_state(settings).outputs(settings.stack).get("guests", {})
     folder = settings.root / ".lab/access" / settings.stack
@@ -177,6 +182,21 @@ def refuse_foreign_hosts(settings: Settings, command: str) -> None:
         f"not machines of the testbed ({settings.network}): {', '.join(foreign)}",
         remedy,
     )
+
+
+def refuse_absent_testbed(settings: Settings) -> None:
+    """Stop when the stack's machines are those of a testbed that is not there, with keys and state.
+
+    Raises:
+        LabError: it is not there.
+    """
+    foreign = stackfile.foreign_hosts(settings.stack_file, settings.network)
+    if not foreign and not settings.testbed.exists():
+        raise LabError(
+            f"make access STACK={settings.stack}",
+            f"its hosts are machines of the testbed, which is off: no folder {settings.testbed}",
+            f"make up STACK={settings.stack}",
+        )
 
 
 def build_engine(settings: Settings) -> None:

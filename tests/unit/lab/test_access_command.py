@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,10 @@ def test_it_tells_how_many_guests_are_not_there_yet(
     commands.access(settings_of(root))
     assert "2 of 2 guests are not there yet: web, db" in capsys.readouterr().err
     assert "web" not in (folder_of(root) / "known_hosts").read_text()
+
+
+def test_a_testbed_that_is_off_is_an_error_with_the_way_on(root: Path) -> None:
+    within = replace(settings_of(root), network=IPv4Network("192.0.2.0/24"))
+    with pytest.raises(LabError, match=r"testbed, which is off.*\n.*make up STACK=room"):
+        commands.access(within)
+    assert not folder_of(root).exists()
