@@ -24,7 +24,8 @@ _NOT_THERE = "not there yet"
 class Handout:
     """A student's environment: its name, the host that it is on, and its guests.
 
-    A guest without host keys was not made yet.
+    A guest without host keys was not made yet. `own_host` is the student's login on that host where all of
+    it is the student's.
     """
 
     name: str
@@ -32,6 +33,12 @@ class Handout:
     student: int
     host: str
     guests: tuple[Login, ...]
+    own_host: Login | None = None
+
+    @property
+    def machines(self) -> tuple[Login, ...]:
+        """Return what the student logs in to."""
+        return self.guests if self.own_host is None else (self.own_host, *self.guests)
 
 
 @dataclass(frozen=True)
@@ -91,22 +98,21 @@ def files(access: Access) -> dict[str, str]:
 
 def sheet(stack: str, handout: Handout) -> str:
     """Return a student's sheet, in Markdown."""
-    runs = "guest runs" if len(handout.guests) == 1 else "guests run"
     rows = [
-        (_code(guest.name), _code(guest.address), _code(guest.user), _fingerprints(guest))
-        for guest in handout.guests
+        (_code(login.name), _code(login.address), _code(login.user), _fingerprints(login))
+        for login in handout.machines
     ]
-    made = [guest for guest in handout.guests if guest.host_keys]
+    made = [login for login in handout.machines if login.host_keys]
     parts = [
         f"<!-- {MARK} -->",
         f"# {handout.name}",
-        f"Group {handout.group}, student {handout.student}. Your {runs} on the host {_code(handout.host)}.",
-        _table(("guest", "address", "user", "host key"), rows),
+        f"Group {handout.group}, student {handout.student}. {_whereabouts(handout)}",
+        _table(("machine", "address", "user", "host key"), rows),
     ]
-    if len(made) < len(handout.guests):
+    if len(made) < len(rows):
         parts.append(f"*{_NOT_THERE.capitalize()}*: once it is made, you get a new sheet.")
     if made:
-        parts += [*_login_steps(made), *_remedies(stack, handout, made[0].address)]
+        parts += [*_login_steps(made), *_remedies(stack, handout, made[0])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -114,22 +120,11 @@ def summary(access: Access) -> str:
     """Return the teacher's summary, in Markdown."""
     parts = [f"<!-- {MARK} -->", f"# Access to the stack {access.stack}"]
     if access.handouts:
-        rows = [
-            (
-                str(handout.group),
-                str(handout.student),
-                f"[{handout.name}]({handout.name}.md)",
-                handout.host,
-                *_machine(guest.name, guest),
-            )
-            for handout in access.handouts
-            for guest in handout.guests
-        ]
-        headings = ("group", "student", "environment", "host", "guest", "address", "user", "ssh")
-        parts += ["## Students", _table(headings, rows)]
+        headings = ("group", "student", "environment", "host", "machine", "address", "user", "ssh")
+        parts += ["## Students", _table(headings, list(_students(access)))]
     if access.others:
         rows = [(host, *_machine(guest.name, guest)) for host, guest in access.others]
-        parts += ["## Other guests", _table(("host", "guest", "address", "user", "ssh"), rows)]
+        parts += ["## Other guests", _table(("host", "machine", "address", "user", "ssh"), rows)]
     rows = [_machine(name, host) for name, host in access.named_hosts.items()]
     parts += ["## Hosts", _table(("host", "address", "user", "ssh"), rows)]
     parts += [*_login_of_teacher(access), *_commands_of_teacher(access)]
@@ -174,31 +169,51 @@ def fingerprint(key: str) -> str:
     return f"{kind.removeprefix('ssh-').split('-')[0].upper()} SHA256:{digest}"
 
 
+def _whereabouts(handout: Handout) -> str:
+    host = _code(handout.host)
+    if handout.own_host is None:
+        return f"Your guest{' runs' if len(handout.guests) == 1 else 's run'} on the host {host}."
+    return f"The host {host} is yours: `sudo` makes you root on it."
+
+
+def _students(access: Access) -> Iterable[tuple[str, ...]]:
+    hosts = {host.name: _machine(name, host) for name, host in access.named_hosts.items()}
+    for handout in access.handouts:
+        own = [] if handout.own_host is None else [hosts[handout.host]]
+        link = f"[{handout.name}]({handout.name}.md)"
+        for machine in (*own, *(_machine(guest.name, guest) for guest in handout.guests)):
+            yield str(handout.group), str(handout.student), link, handout.host, *machine
+
+
 def _login_steps(made: Sequence[Login]) -> Iterable[str]:
-    lines = "".join(guest.known_hosts() for guest in made).rstrip("\n")
+    lines = "".join(login.known_hosts() for login in made).rstrip("\n")
     this, that = ("these lines", "those lines") if "\n" in lines else ("this line", "that line")
     yield "## Log in"
     yield f"Once, add {this} to the file `~/.ssh/known_hosts` on your machine:"
     yield _block(lines)
     yield "Then, with the SSH key that you gave to your teacher:"
-    yield _block(
-        "\n".join(f"ssh -o StrictHostKeyChecking=yes {guest.user}@{guest.address}" for guest in made)
-    )
+    yield _block("\n".join(map(_command, made)))
     yield (
         f"Without {that}, plain `ssh` shows a fingerprint and asks whether to go on: compare it with the\n"
         "table's, and answer `yes` only when they are the same."
     )
 
 
-def _remedies(stack: str, handout: Handout, address: str) -> Iterable[str]:
+def _command(login: Login) -> str:
+    port = "" if login.port == SSH_PORT else f"-p {login.port} "
+    return f"ssh {port}-o StrictHostKeyChecking=yes {login.user}@{login.address}"
+
+
+def _remedies(stack: str, handout: Handout, login: Login) -> Iterable[str]:
+    forget = f"ssh-keygen -R {shlex.quote(login.known_as)}"
     yield "## When it does not answer"
     yield (
-        f"1. No answer: try `ping {address}`. After a start or a reset, wait two minutes; look\n"
+        f"1. No answer: try `ping {login.address}`. After a start or a reset, wait two minutes; look\n"
         "   whether your machine is in the lab's network.\n"
         "2. `Permission denied (publickey)`: name your key, `ssh -i ~/.ssh/KEY …`. Does your teacher\n"
         "   have its public half, the file that ends in `.pub`? Never give away the other one.\n"
         "3. `REMOTE HOST IDENTIFICATION HAS CHANGED`: do not log in. Ask for a new sheet; when it has\n"
-        f"   another host key, run `ssh-keygen -R {address}` and add the line of the new sheet.\n"
+        f"   another host key, run `{forget}` and add the line of the new sheet.\n"
         f"4. Else tell your teacher what you typed, what was printed, and: {_code(handout.name)} on\n"
         f"   {_code(handout.host)}, stack {_code(stack)}."
     )

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from config import NAMESPACE, Guest, Host, Lab
-from lab.access import MARK, SSH_CONFIG, SUMMARY, Access, files
+from config import NAMESPACE, Environment, Guest, Host, Lab
+from lab.access import MARK, SSH_CONFIG, SUMMARY, Access, Handout, files
 from lab.engine import PARALLEL, Engine, UserEngine
 from lab.generated import replace_files
 from lab.look import NoAnswer, look_at_hosts
@@ -28,6 +28,8 @@ from testbed.lab import locked
 
 ROW_TIMEOUT = 5.0
 """Seconds to log in to a host for its row of the table."""
+OWN_HOST_USER = "student"
+"""Who a student is on a host of his own."""
 
 
 def up(settings: Settings) -> int:
@@ -277,17 +279,33 @@ def access_of(settings: Settings, lab: Lab, host_keys: Mapping[str, str], folder
     Raises:
         LabError: what the stack gives as a guest's host key is none.
     """
-    guests = {
-        guest.name: (host.name, absolute(login, settings))
+    logins_of_guests = {
+        guest.name: absolute(login_of_guest(host, guest, *checked_key(guest.name, host_keys)), settings)
         for host, guest in lab.guests
-        for login in [login_of_guest(host, guest, *checked_key(guest.name, host_keys))]
     }
+    handouts = tuple(handout_of(environment, logins_of_guests) for environment in lab.environments)
+    own = {guest.name for handout in handouts for guest in handout.guests}
     return Access(
         settings.stack,
         folder,
-        (),
-        tuple(guests.values()),
+        handouts,
+        tuple(
+            (host.name, logins_of_guests[guest.name]) for host, guest in lab.guests if guest.name not in own
+        ),
         tuple(absolute(login_of(host), settings) for host in lab.hosts),
+    )
+
+
+def handout_of(environment: Environment, guests: Mapping[str, Login]) -> Handout:
+    """Return what a student is told of the environment; `guests` are logins by guests' names."""
+    student, host = environment.student, environment.host
+    return Handout(
+        environment.name,
+        student.group,
+        student.student,
+        host.name,
+        tuple(guests[guest.name] for guest in environment.guests),
+        replace(login_of(host), user=OWN_HOST_USER, identity_file=None) if environment.own_host else None,
     )
 
 

@@ -25,10 +25,14 @@ class Login:
     identity_file: str | None
     host_keys: tuple[str, ...]
 
+    @property
+    def known_as(self) -> str:
+        """Return the machine's name in a known_hosts(5) file."""
+        return self.address if self.port == SSH_PORT else f"[{self.address}]:{self.port}"
+
     def known_hosts(self, *aliases: str) -> str:
         """Return this machine's lines of a known_hosts(5) file, for its address and for `aliases`."""
-        host = self.address if self.port == SSH_PORT else f"[{self.address}]:{self.port}"
-        return "".join(f"{','.join((*aliases, host))} {key}\n" for key in self.host_keys)
+        return "".join(f"{','.join((*aliases, self.known_as))} {key}\n" for key in self.host_keys)
 
     def command(self, known_hosts: str) -> str:
         """Return the ssh(1) command that logs in and trusts the file `known_hosts` only."""

@@ -94,7 +94,7 @@ def test_a_sheet_names_host_guest_command_and_keys() -> None:
     assert "Group 1, student 2. Your guest runs on the host `g1`." in text
     ((row,),) = tables(text)
     assert row == {
-        "guest": "`g1s2`",
+        "machine": "`g1s2`",
         "address": "`198.51.100.112`",
         "user": "`student`",
         "host key": f"`{fingerprint(KEYS['g1s2'])}`",
@@ -110,7 +110,7 @@ def test_a_sheet_of_several_guests_tells_which_is_not_there_yet() -> None:
     text = sheet("lab", TWO)
     assert "Your guests run on" in text
     (rows,) = tables(text)
-    assert [(row["guest"], row["host key"]) for row in rows] == [
+    assert [(row["machine"], row["host key"]) for row in rows] == [
         ("`g1s3-web`", f"`{fingerprint(KEYS['g1s3-web'])}`"),
         ("`g1s3-db`", "*not there yet*"),
     ]
@@ -126,6 +126,35 @@ def test_a_sheet_of_what_is_not_made_yet_has_nothing_to_type() -> None:
     assert blocks(text) == []
     assert "ssh" not in text
     assert access().missing == ("g1s3-db", "g1s4")
+
+
+def test_a_sheet_of_an_own_host_names_the_host_with_all_its_keys() -> None:
+    keys = (new_key(), new_key())
+    own = Login("g2s1", "198.51.100.121", 2222, "student", None, keys)
+    inside = Login("g2s1-1", "198.51.100.122", 22, "student", None, (new_key(),))
+    handout = Handout("g2s1", 2, 1, "g2s1", (inside,), own)
+    text = sheet("lab", handout)
+    assert "The host `g2s1` is yours" in text
+    assert [row["machine"] for row in tables(text)[0]] == ["`g2s1`", "`g2s1-1`"]
+    assert blocks(text) == [
+        [
+            f"[198.51.100.121]:2222 {keys[0]}",
+            f"[198.51.100.121]:2222 {keys[1]}",
+            f"198.51.100.122 {inside.host_keys[0]}",
+        ],
+        [
+            "ssh -p 2222 -o StrictHostKeyChecking=yes student@198.51.100.121",
+            "ssh -o StrictHostKeyChecking=yes student@198.51.100.122",
+        ],
+    ]
+    assert "ssh-keygen -R '[198.51.100.121]:2222'" in text
+    teachers = Login("g2s1", "198.51.100.121", 2222, "root", None, keys)
+    rows, hosts = tables(summary(Access("lab", Path("/srv"), (handout,), (), (teachers,))))
+    assert [(row["machine"], row["user"], row["ssh"]) for row in rows] == [
+        ("g2s1", "root", "`ssh g2s1`"),
+        ("g2s1-1", "student", "`ssh g2s1-1`"),
+    ]
+    assert len(hosts) == 1
 
 
 def test_lines_of_a_sheet_are_what_ssh_keygen_makes_of_the_key(tmp_path: Path) -> None:
@@ -178,7 +207,7 @@ def test_the_summary_of_a_stack_without_students_has_no_table_of_them() -> None:
 def test_a_bar_in_a_name_breaks_no_table() -> None:
     odd = Handout("g|1", 1, 2, "h", (guest("a|b", "192.0.2.1"),))
     ((row,),) = tables(sheet("lab", odd))
-    assert row["guest"] == "`a|b`"
+    assert row["machine"] == "`a|b`"
 
 
 def test_ssh_reads_each_machine_as_it_is_meant(tmp_path: Path) -> None:

@@ -70,6 +70,18 @@ def give_outputs(root: Path, outputs: dict[str, Any]) -> None:
     pulumi.chmod(0o755)
 
 
+def give_roster(root: Path, templates: list[dict[str, Any]], students: list[dict[str, Any]]) -> None:
+    path = settings_of(root).stack_file
+    document = yaml.safe_load(path.read_text())
+    document["config"]["kvm-lab:templates"] = templates
+    document["config"]["kvm-lab:roster"] = {
+        "network": "192.0.2.0/24",
+        "address": "192.0.2.{100 + 10*group + student + 100*guest}",
+        "students": students,
+    }
+    path.write_text(yaml.safe_dump(document))
+
+
 def folder_of(root: Path) -> Path:
     return root / ".lab/access" / STACK
 
@@ -141,3 +153,43 @@ def test_a_testbed_that_is_off_is_an_error_with_the_way_on(root: Path) -> None:
     with pytest.raises(LabError, match=r"testbed, which is off.*\n.*make up STACK=room"):
         commands.access(within)
     assert not folder_of(root).exists()
+
+
+def test_sheets_follow_the_roster_and_those_of_students_that_left_go(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(root)
+    keys = {name: make_key(root / name) for name in ("g1s1", "g1s2-www", "g2s1")}
+    give_outputs(
+        root,
+        {"guests": {name: {"host_key": keys[name]} for name in ("g1s1", "g1s2-www")}, "environments": {}},
+    )
+    guest = {"image": "debian-12", "ssh_key_files": ["id_ed25519.pub"]}
+    students = [
+        {"group": 1, "student": 1, "host": "g1", "template": "one"},
+        {"group": 1, "student": 2, "host": "g1", "template": "two"},
+        {"group": 2, "student": 1, "template": "own", "host_keys": [keys["g2s1"]]},
+    ]
+    give_roster(
+        root,
+        [
+            {"name": "one", "guests": [guest]},
+            {"name": "two", "guests": [{**guest, "name": "www"}, {**guest, "name": "sql"}]},
+            {"name": "own", "hypervisor": {"bridge": {"port": "eth0"}, "identity_file": "id_ed25519"}},
+        ],
+        students,
+    )
+    commands.access(settings_of(root))
+    folder = folder_of(root)
+    assert {path.name for path in folder.glob("g*.md")} == {"g1s1.md", "g1s2.md", "g2s1.md"}
+    assert f"192.0.2.111 {keys['g1s1']}" in (folder / "g1s1.md").read_text()
+    assert "`g1s2-sql`" in (folder / "g1s2.md").read_text()
+    assert "student@192.0.2.121" in (folder / "g2s1.md").read_text()
+    assert "## Other guests" in (folder / "README.md").read_text()
+    assert "3 of 5 guests are not there yet: g1s2-sql, web, db" in capsys.readouterr().err
+
+    (folder / "g1s9.md").write_text("a note of the teacher's\n")
+    give_roster(root, [{"name": "one", "guests": [guest]}], students[:1])
+    commands.access(settings_of(root))
+    assert {path.name for path in folder.glob("g*.md")} == {"g1s1.md", "g1s9.md"}
+    assert "removed from .lab/access/room: g1s2.md, g2s1.md" in capsys.readouterr().err
