@@ -31,6 +31,15 @@ look: ## what `pulumi up --refresh` would do to hosts' network
 access: setup ## write .lab/access/STACK: how each student logs in
 	@$(PYTHON) -m lab access --stack $(STACK)
 
+reset: testbed-setup ## STUDENT=g1s2: new, empty disks; the old ones are kept
+	@$(PYTHON) -m lab reset --stack $(STACK) --student '$(STUDENT)'
+
+undo-reset: testbed-setup ## STUDENT=g1s2: the disks of before are back
+	@$(PYTHON) -m lab undo-reset --stack $(STACK) --student '$(STUDENT)'
+
+apply: testbed-setup ## STUDENT=g1s2: reboot with an edited template or key
+	@$(PYTHON) -m lab apply --stack $(STACK) --student '$(STUDENT)'
+
 machines: testbed-setup ## only start the testbed's bare machines
 	@$(PYTHON) -m lab machines --stack $(STACK)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import commands
+from lab import commands, student_commands
 from lab.settings import Settings
 from providers.errors import LabError
 from testbed import processes
@@ -21,6 +21,9 @@ COMMANDS = {
     "access": commands.access,
     "machines": commands.machines,
     "down": commands.down,
+    "reset": student_commands.reset,
+    "undo-reset": student_commands.undo_reset,
+    "apply": student_commands.apply,
 }
 
 
@@ -34,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--bridge", default="labbr", help="the testbed's bridge on this machine")
     parser.add_argument("--range", default="198.51.100.0/24", help="the testbed's network")
     parser.add_argument("--refresh", action="store_true", help="up: look at the hosts first, and mend drift")
+    parser.add_argument("--student", help="reset, undo-reset, apply: the environment's name, such as g1s2")
     options = parser.parse_args(arguments)
     settings = Settings.of(options)
     mark_this_process(settings.testbed, arguments)

@@ -40,7 +40,9 @@ def up(settings: Settings) -> int:
         lab = prepare(settings, bed, bed.start)
         engine = engine_of(settings)
         refresh = ["--refresh"] if settings.refresh else []
-        status = engine.run(["up", "--yes", *refresh, *stack_arguments(settings, engine)])
+        # a host that is down, or a guest that does not boot, keeps no other from being made
+        options = ["--yes", "--continue-on-error", *refresh]
+        status = engine.run(["up", *options, *stack_arguments(settings, engine)])
         if status == 0:
             show(settings, lab, engine.outputs(settings.stack))
             say(f"up took {time.monotonic() - start:.0f} s")
@@ -170,7 +172,7 @@ def refuse_foreign_hosts(settings: Settings, command: str) -> None:
     foreign = stackfile.foreign_hosts(settings.stack_file, settings.network)
     if not foreign:
         return
-    pulumi = {"down": "destroy", "machines": "up"}.get(command, command)
+    pulumi = {"down": "destroy", "preview": "preview"}.get(command, "up")
     remedy = (
         f"make {command} touches the testbed only; for these hosts (README.md, Real machines): "
         f"pulumi {pulumi} --stack {settings.stack}"

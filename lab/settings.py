@@ -19,6 +19,7 @@ class Settings:
     bridge: str
     network: IPv4Network
     refresh: bool = False
+    student: str | None = None
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Settings:
@@ -32,6 +33,7 @@ class Settings:
             bridge=options.bridge,
             network=IPv4Network(options.range),
             refresh=options.refresh,
+            student=options.student,
         )
 
     @property

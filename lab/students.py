@@ -1,0 +1,130 @@
+"""One student of the roster: which edit of it is a reset, and which resources are the student's. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from config import NAMESPACE, Environment, Lab
+from providers.errors import LabError
+from stackfile import rosterfile
+from stackfile.mistakes import near
+from stackfile.roster import Roster, kept_by_default
+
+Decision = Callable[[Environment, int], dict[str, object]]
+
+
+def roster_of(lab: Lab) -> Roster:
+    """Return the lab's roster.
+
+    Raises:
+        LabError: it has none.
+    """
+    if lab.roster is None:
+        raise LabError("find the students", "the stack file has no roster", "write one: README.md, Students")
+    return lab.roster
+
+
+def environment_of(lab: Lab, name: str) -> Environment:
+    """Return the environment called `name`.
+
+    Raises:
+        LabError: the roster has none of that name.
+    """
+    known = [one.name for one in lab.environments]
+    if name in known:
+        return lab.environments[known.index(name)]
+    listed = ", ".join(known) if len(known) <= 20 else f"{len(known)} others"  # noqa: PLR2004 - a line or two
+    raise LabError(
+        f"find the student {name}",
+        f"the roster has {listed or 'nobody'}{near(name, known)}",
+        "name one of them, as in STUDENT=g1s2",
+    )
+
+
+def reset(environment: Environment, keep: int) -> dict[str, object]:
+    """Return the edit of the roster that gives the environment a new disk; None as value: option left out.
+
+    Args:
+        environment: as it is now.
+        keep: how many disks of earlier generations stay.
+
+    Raises:
+        LabError: the present disk would go, and is protected.
+    """
+    now, kept = environment.student.generation, disks_kept(environment, keep)
+    if keep == 0 and any(guest.protect for guest in environment.guests):
+        raise LabError(
+            f"reset {environment.name}",
+            "the roster keeps no earlier disk (keep: 0), and the present one is protected",
+            f"write `keep: 1`, or `protect: false` for {environment.name}, then `make up` and this again",
+        )
+    return _edit(max(now, *kept, 0) + 1, (now, *kept)[:keep], keep)
+
+
+def undo_reset(environment: Environment, keep: int) -> dict[str, object]:
+    """Return the edit of the roster that gives the environment the disk back that it had before.
+
+    Raises:
+        LabError: no earlier disk is kept.
+    """
+    now, kept = environment.student.generation, disks_kept(environment, keep)
+    if not kept:
+        raise LabError(
+            f"undo the reset of {environment.name}",
+            f"no disk but that of generation {now} is there",
+            "the roster's `keep` says how many disks stay after the next resets",
+        )
+    return _edit(kept[0], (now, *kept[1:]), keep)
+
+
+def disks_kept(environment: Environment, keep: int) -> tuple[int, ...]:
+    """Return the generations whose disks are kept, the one to go back to first."""
+    student = environment.student
+    return tuple(kept_by_default(student.generation, keep)) if student.kept is None else student.kept
+
+
+def _edit(generation: int, kept: tuple[int, ...], keep: int) -> dict[str, object]:
+    usual = list(kept) == kept_by_default(generation, keep)
+    return {"generation": generation, "kept": None if usual else list(kept)}
+
+
+def edit_roster(
+    stack_file: Path, root: Path, roster: Roster, environment: Environment, changes: Mapping[str, object]
+) -> Path:
+    """Write `changes` of one student into the file that holds the roster, and return the file.
+
+    Raises:
+        LabError: the student is written in a way that is not understood; nothing was changed.
+    """
+    index = roster.students.index(environment.student)
+    own = roster.file
+    path = stack_file if own is None else root / Path(own).expanduser()
+    before = path.read_bytes().decode()
+    try:
+        if own is None:
+            after = rosterfile.edited_yaml(before, index, changes, rosterfile.IN_STACK_FILE)
+        elif rosterfile.is_csv(own):
+            after = rosterfile.edited_csv(before, rosterfile.rows_of_csv(before)[index].line, changes)
+        else:
+            after = rosterfile.edited_yaml(before, index, changes)
+    except ValueError as error:
+        wanted = ", ".join(f"{name}: {value}" for name, value in changes.items() if value is not None)
+        raise LabError(
+            f"write into {path}: {environment.name} {wanted}", f"expected {error}", "write it there by hand"
+        ) from None
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_bytes(after.encode())
+    beside.chmod(path.stat().st_mode & 0o777)
+    beside.replace(path)
+    return path
+
+
+def targets(stack: str, environment: Environment) -> list[str]:
+    """Return the options by which `pulumi up` leaves alone what is not this environment's."""
+    inside = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:StudentEnvironment"
+    patterns = [f"{inside}**::{environment.name}", f"{inside}**::{environment.name}-**"]
+    if environment.own_host:
+        own = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:HypervisorHost"
+        patterns += [f"{own}**::{environment.name}", f"{own}**::{environment.name}-**"]
+    return [word for target in patterns for word in ("--target", target)]

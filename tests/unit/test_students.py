@@ -1,0 +1,99 @@
+"""Resets and their way back as edits of the roster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from config import Environment, Lab
+from lab import students
+from providers.errors import LabError
+from tests.unit.test_roster import lab_of, stack_file, student
+
+
+def after(environment: Environment, edit: dict[str, object], keep: int = 1) -> Environment:
+    """Return the environment of a roster in which the edit was made."""
+    written = {**environment.student.model_dump(include={"group", "student", "host", "template"}), **edit}
+    lab = lab_of(stack_file({key: value for key, value in written.items() if value is not None}, keep=keep))
+    return lab.environments[0]
+
+
+def disks(environment: Environment) -> tuple[int, tuple[int, ...]]:
+    guest = environment.guests[0]
+    return guest.generation, guest.kept
+
+
+def test_a_reset_keeps_the_disk_and_undoing_it_brings_it_back() -> None:
+    first = lab_of(stack_file(student(1, 1))).environments[0]
+    edit = students.reset(first, 1)
+    assert edit == {"generation": 2, "kept": None}
+    second = after(first, edit)
+    assert disks(second) == (2, (1,))
+    back = after(first, students.undo_reset(second, 1))
+    assert disks(back) == (1, (2,))
+    again = after(first, students.undo_reset(back, 1))
+    assert disks(again) == (2, (1,))
+    # the disk that was in use is kept, not the one of the highest number
+    assert disks(after(first, students.reset(back, 1))) == (3, (1,))
+
+
+def test_more_disks_are_kept_when_the_roster_says_so() -> None:
+    now = lab_of(stack_file(student(1, 1), keep=2)).environments[0]
+    for expected in ((2, (1,)), (3, (2, 1)), (4, (3, 2))):
+        now = after(now, students.reset(now, 2), keep=2)
+        assert disks(now) == expected
+    now = after(now, students.undo_reset(now, 2), keep=2)
+    assert disks(now) == (3, (4, 2))
+
+
+def test_what_cannot_be_undone_or_would_lose_a_disk_is_refused() -> None:
+    first = lab_of(stack_file(student(1, 1))).environments[0]
+    with pytest.raises(LabError, match="no disk but that of generation 1"):
+        students.undo_reset(first, 1)
+    with pytest.raises(LabError, match="keep: 0"):
+        students.reset(first, 0)
+    lifted = lab_of(stack_file(student(1, 1, protect=False))).environments[0]
+    assert students.reset(lifted, 0) == {"generation": 2, "kept": None}
+
+
+def test_a_student_that_is_not_there() -> None:
+    lab = lab_of(stack_file(student(1, 1), student(1, 2)))
+    with pytest.raises(LabError, match=r"g1s1, g1s2 \(did you mean"):
+        students.environment_of(lab, "g1s22")
+    with pytest.raises(LabError, match="no roster"):
+        students.roster_of(Lab.from_mapping({"hosts": stack_file()["hosts"]}, Path(), stack="x"))
+
+
+@pytest.mark.parametrize("kind", ["stack file", "students.csv", "students.yaml"])
+def test_the_edit_is_written_where_the_student_stands(tmp_path: Path, kind: str) -> None:
+    written = stack_file(student(1, 1), student(1, 2))
+    rows = written["roster"].pop("students")
+    if kind == "stack file":
+        written["roster"]["students"] = rows
+    else:
+        written["roster"]["file"] = kind
+        csv = "group,student,host,template\n1,1,h1,one\n1,2,h1,one\n"
+        (tmp_path / kind).write_text(csv if kind.endswith("csv") else yaml.safe_dump(rows))
+    file = tmp_path / "Pulumi.class.yaml"
+    file.write_text(yaml.safe_dump({"config": {f"kvm-lab:{key}": value for key, value in written.items()}}))
+    lab = Lab.from_stack_file(file)
+    environment = students.environment_of(lab, "g1s2")
+    edit = {"generation": 3, "kept": [1]}
+    where = students.edit_roster(file, tmp_path, students.roster_of(lab), environment, edit)
+    assert where == (file if kind == "stack file" else tmp_path / kind)
+    edited = Lab.from_stack_file(file).environments
+    assert [disks(one) for one in edited] == [(1, ()), (3, (1,))]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_targets_are_one_students() -> None:
+    lab = lab_of(stack_file(student(1, 1), student(1, 2, None, "own")))
+    inside = "urn:pulumi:class::kvm-lab::kvm:index:"
+    shared, own = (students.targets("class", one) for one in lab.environments)
+    assert shared == [
+        *("--target", f"{inside}StudentEnvironment**::g1s1"),
+        *("--target", f"{inside}StudentEnvironment**::g1s1-**"),
+    ]
+    assert f"{inside}HypervisorHost**::g1s2" in own
