@@ -37,7 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--bridge", default="labbr", help="the testbed's bridge on this machine")
     parser.add_argument("--range", default="198.51.100.0/24", help="the testbed's network")
     parser.add_argument("--refresh", action="store_true", help="up: look at the hosts first, and mend drift")
-    parser.add_argument("--student", help="reset, undo-reset, apply: the environment's name, such as g1s2")
+    parser.add_argument(
+        "--student", default="", help="reset, undo-reset, apply: environments, such as g1s2 or g1s1,g1s2"
+    )
     options = parser.parse_args(arguments)
     settings = Settings.of(options)
     mark_this_process(settings.testbed, arguments)

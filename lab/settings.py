@@ -19,7 +19,7 @@ class Settings:
     bridge: str
     network: IPv4Network
     refresh: bool = False
-    student: str | None = None
+    students: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Settings:
@@ -33,7 +33,7 @@ class Settings:
             bridge=options.bridge,
             network=IPv4Network(options.range),
             refresh=options.refresh,
-            student=options.student,
+            students=tuple(name for name in options.student.split(",") if name),
         )
 
     @property

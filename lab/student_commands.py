@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import config
@@ -35,55 +35,59 @@ def undo_reset(settings: Settings) -> int:
 
 
 def apply(settings: Settings) -> int:
-    """Bring an edited template or key to a student's guests: `pulumi up` for this student, and a reboot."""
+    """Bring an edited template or key to students' guests: `pulumi up` for these students, and a reboot."""
     start = time.monotonic()
-    _, environment = _student(settings, "apply")
+    _, environments = _students(settings, "apply")
     with locked(testbed_of(settings)):
         engine = engine_of(settings)
-        status = _up(settings, engine, environment)
+        status = _up(settings, engine, environments)
         if status == 0:
-            keys = engine.outputs(settings.stack)["guests"]
-            with ThreadPoolExecutor(max(1, len(environment.guests))) as pool:
-                waits = [
-                    pool.submit(_boot_again, settings.stack, environment.host, guest, keys[guest.name])
-                    for guest in environment.guests
-                ]
-                for wait in waits:
-                    wait.result()
-            say(f"{environment.name} runs with what the stack file says ({time.monotonic() - start:.0f} s)")
+            _boot_all_again(settings, environments, engine.outputs(settings.stack)["guests"])
+            names = ", ".join(one.name for one in environments)
+            say(f"applied to {names} in {time.monotonic() - start:.0f} s")
     return status
 
 
 def _change_disks(settings: Settings, command: str, decide: students.Decision) -> int:
     start = time.monotonic()
-    roster, environment = _student(settings, command)
-    changes = decide(environment, roster.keep)
+    roster, environments = _students(settings, command)
+    edits = [(one, decide(one, roster.keep)) for one in environments]
     with locked(testbed_of(settings)):
-        file = students.edit_roster(settings.stack_file, settings.root, roster, environment, changes)
-        edited = Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
-        now = students.environment_of(edited, environment.name)
-        kept = students.disks_kept(now, roster.keep)
-        say(
-            f"{file.name}: {now.name} has generation {now.student.generation}, "
-            f"kept: {', '.join(map(str, kept)) or 'none'}"
-        )
-        status = _up(settings, engine_of(settings), now)
+        for one, edit in edits:
+            file = students.edit_roster(settings.stack_file, settings.root, roster, one, edit)
+            say(f"{file.name}: {students.told(one, edit, roster.keep)}")
+        status = _up(settings, engine_of(settings), environments)
     if status == 0:
         say(f"{command} took {time.monotonic() - start:.0f} s")
     return status
 
 
-def _student(settings: Settings, command: str) -> tuple[Roster, Environment]:
-    if not settings.student:
+def _students(settings: Settings, command: str) -> tuple[Roster, list[Environment]]:
+    """Return the roster and the environments that the command is about, before anything is done."""
+    if not settings.students:
         raise LabError(f"make {command}", "no student", f"name one: make {command} STUDENT=g1s2")
     check_stack_file(settings, command)
     lab = Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
-    return students.roster_of(lab), students.environment_of(lab, settings.student)
+    return students.roster_of(lab), [students.environment_of(lab, name) for name in settings.students]
 
 
-def _up(settings: Settings, engine: Engine, environment: Environment) -> int:
-    targets = students.targets(settings.stack, environment)
+def _up(settings: Settings, engine: Engine, environments: Sequence[Environment]) -> int:
+    targets = students.targets(settings.stack, environments)
     return engine.run(["up", "--yes", "--skip-preview", *targets, *stack_arguments(settings, engine)])
+
+
+def _boot_all_again(
+    settings: Settings, environments: Sequence[Environment], logins: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Boot all guests of the environments; when one fails the others still end before its error is raised."""
+    guests = [(one.host, guest) for one in environments for guest in one.guests]
+    with ThreadPoolExecutor(max(1, len(guests))) as pool:
+        boots = [
+            pool.submit(_boot_again, settings.stack, host, guest, logins[guest.name])
+            for host, guest in guests
+        ]
+        for boot in boots:
+            boot.result()
 
 
 def _boot_again(stack: str, host: config.Host, guest: config.Guest, login: Mapping[str, str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from config import NAMESPACE, Environment, Lab
@@ -84,6 +85,16 @@ def disks_kept(environment: Environment, keep: int) -> tuple[int, ...]:
     return tuple(kept_by_default(student.generation, keep)) if student.kept is None else student.kept
 
 
+def told(environment: Environment, edit: Mapping[str, object], keep: int) -> str:
+    """Return what an edit by `reset` or `undo_reset` says, for people."""
+    student = environment.student.model_copy(update=edit)
+    kept = disks_kept(dataclasses.replace(environment, student=student), keep)
+    return (
+        f"{environment.name} has the disk of generation {student.generation}, "
+        f"kept: {', '.join(map(str, kept)) or 'none'}"
+    )
+
+
 def _edit(generation: int, kept: tuple[int, ...], keep: int) -> dict[str, object]:
     usual = list(kept) == kept_by_default(generation, keep)
     return {"generation": generation, "kept": None if usual else list(kept)}
@@ -120,11 +131,12 @@ def edit_roster(
     return path
 
 
-def targets(stack: str, environment: Environment) -> list[str]:
-    """Return the options by which `pulumi up` leaves alone what is not this environment's."""
-    inside = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:StudentEnvironment"
-    patterns = [f"{inside}**::{environment.name}", f"{inside}**::{environment.name}-**"]
-    if environment.own_host:
-        own = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:HypervisorHost"
-        patterns += [f"{own}**::{environment.name}", f"{own}**::{environment.name}-**"]
+def targets(stack: str, environments: Iterable[Environment]) -> list[str]:
+    """Return the options by which `pulumi up` leaves alone what is not of these environments."""
+    patterns = []
+    for one in environments:
+        kinds = ["StudentEnvironment", "HypervisorHost"] if one.own_host else ["StudentEnvironment"]
+        for kind in kinds:
+            inside = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:{kind}**::{one.name}"
+            patterns += [inside, f"{inside}-**"]
     return [word for target in patterns for word in ("--target", target)]

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 import pulumi
 import pulumi.runtime
 import pytest
+import yaml
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 from pulumi.runtime.mocks import MockMonitor
 
@@ -21,8 +22,10 @@ from components import guest as guest_module
 from components import hypervisor, libvirt
 from components.guest import Guest
 from components.hypervisor import HypervisorHost
+from components.student_environment import StudentEnvironment
 from providers.errors import LabError
 from providers.transport import Endpoint
+from tests.unit.test_roster import stack_file, student
 
 SECRET_MARK = "4dabf18193072939515e22adb298388d"  # Pulumi's, around every secret value
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKqm3cUbuTrjjOrhZVyOUXzrgzLoGHVeBTdyZhYYcM"
@@ -143,6 +146,49 @@ def test_a_guest_waits_for_bridge_disk_and_seed(requests: Requests) -> None:
 
 def test_only_images_that_a_guest_asks_for_reach_the_host(requests: Requests) -> None:
     assert [name for kind, name in requests if kind == "BaseImage"] == ["g1s1-debian-12-abababab"]
+
+
+def test_disks_that_are_kept_are_of_no_domain_and_only_the_one_in_use_is_protected(tmp_path: Path) -> None:
+    requests = declare(lab(tmp_path, generation=3, kept=[2, 4], protect=True))
+    disks = {name: request for (kind, name), request in requests.items() if kind == "Volume"}
+    assert {name: request.protect for name, request in disks.items()} == {
+        "web-g3": True,
+        "web-g2": False,
+        "web-g4": False,
+    }
+    assert earlier(requests["Domain", "web"]) & {("Volume", name) for name in disks} == {("Volume", "web-g3")}
+    assert set(requests["GuestDisk", "web-g2"].ignoreChanges) == {"base", "image", "size"}
+    assert set(requests["GuestDisk", "web-g3"].ignoreChanges) == {"base"}
+
+
+def test_a_disk_that_may_be_discarded_is_not_protected(tmp_path: Path) -> None:
+    requests = declare(lab(tmp_path, protect=True, discard_disk=True))
+    assert not requests["Volume", "web-g1"].protect
+    assert inputs(requests["GuestDisk", "web-g1"])["discard"] is True
+
+
+def test_an_environment_is_above_all_that_is_the_students_and_its_guests_know_one_another() -> None:
+    written = stack_file(student(1, 2, "h2", "two"))
+    described = config.Lab.from_mapping(written, Path(), stack="lab")
+
+    def program() -> None:
+        (environment,) = described.environments
+        on = HypervisorHost("h2", environment.host, "lab", described.images)
+        StudentEnvironment(environment.name, environment, on)
+
+    requests = registered(program)
+    below = {name: request.parent for (kind, name), request in requests.items() if kind == "Guest"}
+    assert below.keys() == {"g1s2-web", "g1s2-db"}
+    assert all(urn.endswith("kvm:index:StudentEnvironment::g1s2") for urn in below.values())
+    seed = inputs(requests["CloudInitDisk", "g1s2-web"])["userData"]["value"]
+    hosts = next(file for file in yaml.safe_load(seed)["write_files"] if file["path"] == "/etc/hosts")
+    assert hosts["content"].splitlines()[1:] == [
+        "127.0.1.1 g1s2-web",
+        "::1 localhost ip6-localhost ip6-loopback",
+        "198.51.100.112 g1s2-web",
+        "198.51.100.162 g1s2-db",
+        "198.51.100.3 h2",
+    ]
 
 
 def test_the_user_data_is_secret_and_the_seeds_name_is_not(requests: Requests) -> None:

@@ -63,6 +63,16 @@ def test_the_refusal_names_guest_disk_and_remedy() -> None:
         assert word in failure.reason
 
 
+def test_a_disk_that_may_be_discarded_is_replaced_by_another_hosts() -> None:
+    provider = GuestDiskProvider()
+    edit = {**moved("g1s2", "198.51.100.12"), "discard": True, "image": "other", "size": 1.0 * GIB}
+    assert refused(edit) == []
+    result = provider.diff("x", disk(), disk(**edit))
+    assert (result.replaces, result.delete_before_replace) == (["endpoint"], True)
+    assert provider.diff("x", disk(), disk(**moved("g1s1", "198.51.100.99"))).replaces == []
+    assert not provider.diff("x", disk(), disk(discard=False)).changes
+
+
 def test_a_new_disk_is_never_refused() -> None:
     assert GuestDiskProvider().check({}, disk()).failures == []
 

@@ -29,6 +29,7 @@ def test_a_reset_keeps_the_disk_and_undoing_it_brings_it_back() -> None:
     first = lab_of(stack_file(student(1, 1))).environments[0]
     edit = students.reset(first, 1)
     assert edit == {"generation": 2, "kept": None}
+    assert students.told(first, edit, 1) == "g1s1 has the disk of generation 2, kept: 1"
     second = after(first, edit)
     assert disks(second) == (2, (1,))
     back = after(first, students.undo_reset(second, 1))
@@ -91,7 +92,7 @@ def test_the_edit_is_written_where_the_student_stands(tmp_path: Path, kind: str)
 def test_the_targets_are_one_students() -> None:
     lab = lab_of(stack_file(student(1, 1), student(1, 2, None, "own")))
     inside = "urn:pulumi:class::kvm-lab::kvm:index:"
-    shared, own = (students.targets("class", one) for one in lab.environments)
+    shared, own = (students.targets("class", [one]) for one in lab.environments)
     assert shared == [
         *("--target", f"{inside}StudentEnvironment**::g1s1"),
         *("--target", f"{inside}StudentEnvironment**::g1s1-**"),

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from providers.state import cloudinit
-from providers.state.cloudinit import NO_PASSWORDS, GuestIdentity, GuestNetwork, Seed
+from providers.state.cloudinit import NO_PASSWORDS, GuestFile, GuestIdentity, GuestNetwork, GuestSetup, Seed
 
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE=\n-----END OPENSSH PRIVATE KEY-----\n"
 IDENTITY = GuestIdentity(
@@ -114,6 +114,50 @@ def test_a_network_of_ipv6() -> None:
     assert found["addresses"] == ["2001:db8::21/64"]
     assert found["routes"] == [{"to": "::/0", "via": "2001:db8::1"}]
     assert "nameservers" not in found
+
+
+SETUP = GuestSetup(
+    packages=("tree",),
+    files=(GuestFile("/srv/x", "a: b\n", "0600", "student:student"),),
+    commands=("systemctl enable --now x", "echo 'y: z'"),
+    hosts={"198.51.100.21": "web", "fe80::1": "db"},
+)
+
+
+def test_the_setup_comes_after_the_user_and_the_packages() -> None:
+    data = user_data(cloudinit.render(IDENTITY, NETWORK, SETUP))
+    assert (data["packages"], data["package_update"]) == (["tree"], True)
+    assert data["runcmd"][1:] == list(SETUP.commands)
+    written = {file["path"]: file for file in data["write_files"]}
+    assert written["/srv/x"] == {
+        "path": "/srv/x",
+        "content": "a: b\n",
+        "permissions": "0600",
+        "owner": "student:student",
+        "defer": True,
+    }
+    assert data["manage_etc_hosts"] is False
+    lines = [line.split() for line in written["/etc/hosts"]["content"].splitlines()]
+    assert ["127.0.1.1", "web"] in lines
+    assert lines[-2:] == [["198.51.100.21", "web"], ["fe80::1", "db"]]
+
+
+@pytest.mark.parametrize("part", ["packages", "files", "commands", "hosts"])
+def test_every_part_of_the_setup_changes_the_digest(part: str) -> None:
+    without = dataclasses.replace(SETUP, **{part: type(getattr(SETUP, part))()})
+    digests = {cloudinit.render(IDENTITY, NETWORK, setup).digest for setup in (SETUP, without)}
+    assert len(digests) == 2
+
+
+def test_a_guest_without_setup_has_the_seed_it_always_had() -> None:
+    seed = cloudinit.render(IDENTITY, NETWORK, GuestSetup())
+    assert seed == cloudinit.render(IDENTITY, NETWORK)
+    assert not {"packages", "package_update"} & user_data(seed).keys()
+    assert user_data(seed)["manage_etc_hosts"] is True
+
+
+def test_no_repr_shows_what_is_in_a_file() -> None:
+    assert "a: b" not in repr(SETUP)
 
 
 def test_meta_data_names_the_instance_by_the_digest() -> None:

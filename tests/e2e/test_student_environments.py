@@ -1,0 +1,185 @@
+"""A class on two hosts, from its first day to the end of term; each test builds on those before it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests import places
+from tests.contract.conftest import make_key
+from tests.e2e.school import FOLDER, NETWORK, School, changed, host, roster
+
+MARKER = "/home/student/marker"
+STUDENTS = ("g1s1", "g1s2", "g2s1")
+
+
+@pytest.fixture(scope="module")
+def school(
+    engine: None,  # noqa: ARG001
+    guest_image: Path,  # noqa: ARG001
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[School]:
+    folder = tmp_path_factory.mktemp("school")
+    key = make_key(folder / "id")
+    guest = {"image": "debian-12", "memory_mib": 256, "disk_gib": 3, "ssh_keys": [key]}
+    made = School(
+        stack="class",
+        file=folder / "Pulumi.class.yaml",
+        key=str(folder / "id"),
+        hosts=[host("h1", 11), host("h2", 12)],
+        template={"name": "small", "guests": [guest]},
+        roster=roster(places.address(100, NETWORK), (1, 1, "h1"), (1, 2, "h1"), (2, 1, "h2")),
+    )
+    failed = request.session.testsfailed
+    yield made
+    if request.session.testsfailed > failed:
+        print("\n".join(made.log))  # noqa: T201 - pytest shows it with the failure
+    made.make("down")
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def boot_id(school: School, name: str) -> str:
+    return school.login(name).ssh("cat", "/proc/sys/kernel/random/boot_id")
+
+
+def mark(school: School, name: str) -> None:
+    school.login(name).ssh("sh", "-c", f"echo {name} >{MARKER}; sync")
+
+
+def marker(school: School, name: str) -> str:
+    return school.login(name).ssh("cat", MARKER, check=False).strip()
+
+
+def test_a_host_that_is_down_fails_its_own_students_only(school: School) -> None:
+    one_host = replace(school, hosts=school.hosts[:1], roster={**school.roster, "students": []})
+    one_host.done("machines")
+    (FOLDER / "known_hosts").open("a").write((FOLDER / "known_hosts").read_text().replace(".11 ", ".12 "))
+    outcome = school.pulumi("up", "--yes", "--skip-preview", "--continue-on-error")
+    assert outcome.status != 0
+    assert "h2: connect" in outcome.text or "host h2" in outcome.text
+    assert {school.login(name).answers() for name in ("g1s1", "g1s2")} == {True}
+    school.done("up")
+    assert school.login("g2s1").answers()
+
+
+def test_everybody_has_what_the_roster_says(school: School) -> None:
+    assert changed(school.done("up")) == set()
+    for name, number in zip(STUDENTS, (111, 112, 121), strict=True):
+        login = school.login(name)
+        assert login.address == str(places.address(number, NETWORK))
+        assert login.ssh("hostname").strip() == name
+        known = login.ssh("getent", "hosts", name, "h2" if name == "g2s1" else "h1").split()
+        assert str(places.address(12 if name == "g2s1" else 11, NETWORK)) in known
+        mark(school, name)
+
+
+def test_an_edited_key_waits_for_the_next_boot_and_costs_no_disk(school: School, tmp_path: Path) -> None:
+    (guest,) = school.template["guests"]
+    guest["ssh_keys"].append(make_key(tmp_path / "new"))
+    before = {name: boot_id(school, name) for name in STUDENTS}
+    outcome = school.done("up")
+    for name in STUDENTS:
+        assert f"takes effect at the next boot of {name}" in outcome.text
+    assert not {name for name in changed(outcome) if name.endswith("-g1")}
+    assert {name: boot_id(school, name) for name in STUDENTS} == before
+    new = {name: replace(school.login(name), identity_file=str(tmp_path / "new")) for name in STUDENTS}
+    assert {login.answers() for login in new.values()} == {False}
+    school.done("apply", *STUDENTS)
+    assert {login.answers() for login in new.values()} == {True}
+    assert [marker(school, name) for name in STUDENTS] == list(STUDENTS)
+    assert changed(school.done("up")) == set()
+
+
+def test_a_reset_gives_one_student_a_new_disk_and_touches_nobody_else(school: School) -> None:
+    login, neighbours = school.login("g1s2"), {name: boot_id(school, name) for name in ("g1s1", "g2s1")}
+    outcome = school.done("reset", "g1s2")
+    assert "g1s2 has the disk of generation 2, kept: 1" in outcome.text
+    assert {name.split("-")[0] for name in changed(outcome)} == {"g1s2"}
+    assert login.answers(), "another host key, or another address"
+    assert marker(school, "g1s2") == ""
+    assert {name: boot_id(school, name) for name in neighbours} == neighbours
+    assert changed(school.done("up")) == set()
+
+
+def test_undoing_it_brings_the_old_disk_back(school: School) -> None:
+    login = school.login("g1s2")
+    school.login("g1s2").ssh("sh", "-c", f"echo second >{MARKER}; sync")
+    outcome = school.done("undo-reset", "g1s2")
+    assert {name.split("-")[0] for name in changed(outcome)} == {"g1s2"}
+    assert login.answers()
+    assert marker(school, "g1s2") == "g1s2"
+    disks = school.on("h1", "ls /var/lib/libvirt/images/kvm-lab-class").split()
+    assert {"g1s2-g1.qcow2", "g1s2-g2.qcow2"} <= set(disks)
+    assert school.student("g1s2") == {"group": 1, "student": 2, "host": "h1", "generation": 1, "kept": [2]}
+
+
+def test_an_environment_moves_to_another_host_only_where_that_may_cost_its_disk(school: School) -> None:
+    school.student("g2s1")["host"] = "h1"
+    refused = school.pulumi("preview")
+    assert refused.status != 0
+    assert "g2s1: its disk is on host h2, asked for is h1" in refused.text
+    school.student("g2s1")["discard_disk"] = True
+    outcome = school.done("up")
+    assert {name.split("-")[0] for name in changed(outcome)} <= {"g2s1", "class", "kvm"}
+    assert school.login("g2s1").answers()
+    assert marker(school, "g2s1") == ""
+    assert "g2s1" not in school.on("h2", "virsh list --all --name; ls -R /var/lib/libvirt/images")
+    del school.student("g2s1")["discard_disk"]
+
+
+def test_a_student_comes_and_one_goes_whose_disk_was_given_up(school: School) -> None:
+    before = {name: boot_id(school, name) for name in ("g1s1", "g2s1")}
+    leaving = school.student("g1s2")
+    school.roster["students"].remove(leaving)
+    school.roster["students"].insert(0, {"group": 2, "student": 2, "host": "h2"})
+    refused = school.make("up")
+    assert refused.status != 0
+    assert "protect" in refused.text
+    assert school.on("h1", "ls /var/lib/libvirt/images/kvm-lab-class/g1s2-g1.qcow2").strip()
+    school.roster["students"].append({**leaving, "protect": False})
+    school.done("up")
+    assert school.login("g2s2").answers()
+    school.roster["students"].pop()
+    outcome = school.done("up")
+    assert {name.split("-")[0] for name in changed(outcome)} == {"g1s2"}
+    assert "g1s2" not in school.on("h1", "virsh list --all --name; ls -R /var/lib/libvirt/images")
+    assert {name: boot_id(school, name) for name in before} == before
+
+
+def test_a_second_lab_beside_it_and_both_go_without_a_trace(school: School) -> None:
+    second = replace(
+        school,
+        stack="other",
+        file=school.file.with_name("Pulumi.other.yaml"),
+        hosts=school.hosts[:1],
+        roster=roster(places.address(200, NETWORK), (1, 1, "h1")),
+        log=[],
+    )
+    second.done("up")
+    assert school.login("g1s1").answers()
+    assert second.login("g1s1").answers()
+    protected = school.pulumi("destroy", "--yes", "--skip-preview")
+    assert protected.status != 0
+    assert "protect" in protected.text
+    assert school.login("g1s1").answers()
+    school.roster["protect"] = False
+    school.done("up")
+    gone = school.pulumi("destroy", "--yes", "--skip-preview")
+    assert gone.status == 0, gone.text
+    assert second.login("g1s1").answers()
+    assert changed(second.done("up")) == set()
+    second.roster["protect"] = False
+    second.done("up")
+    gone = second.pulumi("destroy", "--yes", "--skip-preview")
+    assert gone.status == 0, gone.text
+    for name in ("h1", "h2"):
+        left = school.on(
+            name, "ls -A /var/lib/kvm-lab 2>/dev/null; ls -A /var/lib/libvirt/images 2>/dev/null || true"
+        )
+        assert left.split() == []
+        assert "br0" not in school.on(name, "ls /sys/class/net; cat /etc/network/interfaces")
