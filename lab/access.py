@@ -194,8 +194,8 @@ def _login_steps(made: Sequence[Login]) -> Iterable[str]:
     yield "Then, with the SSH key that you gave to your teacher:"
     yield _block("\n".join(map(_command, made)))
     yield (
-        f"Without {that}, plain `ssh` shows a fingerprint and asks whether to go on: compare it with the\n"
-        "table's, and answer `yes` only when they are the same."
+        f"Without {that}, plain `ssh` shows a fingerprint and asks whether to go on. Answer with the table's,\n"
+        "`SHA256:…`, instead of `yes`: then it goes on only when they are the same."
     )
 
 
