@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import commands, student_commands
+from lab import access_command, commands, student_commands
 from lab.settings import Settings
 from providers.errors import LabError
 from testbed import processes
@@ -18,7 +18,7 @@ COMMANDS = {
     "up": commands.up,
     "preview": commands.preview,
     "look": commands.look,
-    "access": commands.access,
+    "access": access_command.access,
     "machines": commands.machines,
     "down": commands.down,
     "reset": student_commands.reset,

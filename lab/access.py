@@ -194,8 +194,8 @@ def _login_steps(made: Sequence[Login]) -> Iterable[str]:
     yield "Then, with the SSH key that you gave to your teacher:"
     yield _block("\n".join(map(_command, made)))
     yield (
-        f"Without {that}, plain `ssh` shows a fingerprint and asks whether to go on. Answer with the table's,\n"
-        "`SHA256:…`, instead of `yes`: then it goes on only when they are the same."
+        f"Without {that}, plain `ssh` shows a fingerprint and asks whether to go on. Answer with the\n"
+        "table's, `SHA256:…`, instead of `yes`: then it goes on only when they are the same."
     )
 
 
@@ -240,9 +240,9 @@ def _commands_of_teacher(access: Access) -> Iterable[str]:
     if access.handouts:
         student = f" STUDENT={access.handouts[0].name}{stack}"
         commands += [
-            (f"make apply{student}", "what the stack file says of one environment"),
+            (f"make apply{student}", "a reboot with an edited template or key"),
             (f"make reset{student}", "new, empty disks; the old ones are kept"),
-            (f"make undo-reset{student}", "the disks before the last reset again"),
+            (f"make undo-reset{student}", "the disks of before are back"),
         ]
     yield "## Commands"
     width = max(len(command) for command, _ in commands)

@@ -8,28 +8,22 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from config import NAMESPACE, Environment, Guest, Host, Lab
-from lab.access import MARK, SSH_CONFIG, SUMMARY, Access, Handout, files
+from config import NAMESPACE, Guest, Host, Lab
 from lab.engine import PARALLEL, Engine, UserEngine
-from lab.generated import replace_files
 from lab.look import NoAnswer, look_at_hosts
 from lab.outlooks import report
 from lab.report import SSH_PORT, HostRow, Login, logins, table
 from lab.settings import Settings
 from providers.errors import LabError
 from providers.transport import connect
-from stackfile import sshkeys
 from testbed import Spec, Testbed, image, processes, stackfile
 from testbed.lab import locked
 
 ROW_TIMEOUT = 5.0
 """Seconds to log in to a host for its row of the table."""
-OWN_HOST_USER = "student"
-"""Who a student is on a host of his own."""
 
 
 def up(settings: Settings) -> int:
@@ -94,28 +88,6 @@ def machines(settings: Settings) -> int:
         for m in started
     ]
     print_logins(settings, logins_of_started)
-    return 0
-
-
-def access(settings: Settings) -> int:
-    """Write what students and teacher need to log in to the stack's guests; no machine is contacted.
-
-    Raises:
-        LabError: the stack is one of a testbed that is not there, or its outputs cannot be read.
-    """
-    refuse_absent_testbed(settings)
-    lab = Lab.from_stack_file(settings.stack_file, root=settings.root)
-    made = engine_with_state(settings).outputs(settings.stack).get("guests", {})
-    folder = settings.root / ".lab/access" / settings.stack
-    everything = access_of(settings, lab, {name: guest["host_key"] for name, guest in made.items()}, folder)
-    stale = replace_files(folder, files(everything), MARK)
-    place = shortened(folder, settings)
-    if stale:
-        say(f"removed from {place}: {', '.join(stale)}")
-    if missing := everything.missing:
-        say(f"{len(missing)} of {len(everything.guests)} guests are not there yet: {', '.join(missing)}")
-    count = len(everything.handouts)
-    say(f"wrote {count} sheet{'s' * (count != 1)}, {SUMMARY} and {SSH_CONFIG} into {place}")
     return 0
 
 
@@ -188,21 +160,6 @@ def refuse_foreign_hosts(settings: Settings, command: str) -> None:
     )
 
 
-def refuse_absent_testbed(settings: Settings) -> None:
-    """Stop when the stack's machines are those of a testbed that is not there, with keys and state.
-
-    Raises:
-        LabError: it is not there.
-    """
-    foreign = stackfile.foreign_hosts(settings.stack_file, settings.network)
-    if not foreign and not settings.testbed.exists():
-        raise LabError(
-            f"make access STACK={settings.stack}",
-            f"its hosts are machines of the testbed, which is off: no folder {settings.testbed}",
-            f"make up STACK={settings.stack}",
-        )
-
-
 def build_engine(settings: Settings) -> None:
     """Build what is missing of the engine and its plugins.
 
@@ -273,65 +230,6 @@ def login_of_guest(host: Host, guest: Guest, *host_keys: str) -> Login:
     if identity is None or public_half(identity) not in guest.authorized_keys:
         identity = None
     return Login(guest.name, str(guest.address.ip), SSH_PORT, guest.user, identity, host_keys)
-
-
-def access_of(settings: Settings, lab: Lab, host_keys: Mapping[str, str], folder: Path) -> Access:
-    """Return all that one can log in to; a guest without a key in `host_keys` was not made yet.
-
-    Raises:
-        LabError: what the stack gives as a guest's host key is none.
-    """
-    logins_of_guests = {
-        guest.name: absolute(login_of_guest(host, guest, *checked_key(guest.name, host_keys)), settings)
-        for host, guest in lab.guests
-    }
-    handouts = tuple(handout_of(environment, logins_of_guests) for environment in lab.environments)
-    own = {guest.name for handout in handouts for guest in handout.guests}
-    return Access(
-        settings.stack,
-        folder,
-        handouts,
-        tuple(
-            (host.name, logins_of_guests[guest.name]) for host, guest in lab.guests if guest.name not in own
-        ),
-        tuple(absolute(login_of(host), settings) for host in lab.hosts),
-    )
-
-
-def handout_of(environment: Environment, guests: Mapping[str, Login]) -> Handout:
-    """Return what a student is told of the environment; `guests` are logins by guests' names."""
-    student, host = environment.student, environment.host
-    return Handout(
-        environment.name,
-        student.group,
-        student.student,
-        host.name,
-        tuple(guests[guest.name] for guest in environment.guests),
-        replace(login_of(host), user=OWN_HOST_USER, identity_file=None) if environment.own_host else None,
-    )
-
-
-def checked_key(guest: str, host_keys: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the guest's host key, if it has one.
-
-    Raises:
-        LabError: it is no public key.
-    """
-    try:
-        return (sshkeys.public_key(host_keys[guest], sshkeys.HOST_KEY_TYPES),) if guest in host_keys else ()
-    except ValueError as error:
-        raise LabError(
-            f"{guest}: read its host key in the stack's outputs",
-            f"expected {error}",
-            "run `pulumi up` with this version of the program, then run the same again",
-        ) from None
-
-
-def absolute(login: Login, settings: Settings) -> Login:
-    """Return the login with a key file that is found from every folder."""
-    if login.identity_file is None:
-        return login
-    return replace(login, identity_file=str(settings.root / Path(login.identity_file).expanduser()))
 
 
 def public_half(identity_file: str) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pulumi.runtime.rpc import UNKNOWN
 
-from lab import commands
+from lab import access_command
 from lab.settings import Settings
 from providers.errors import LabError
 
@@ -95,7 +96,7 @@ def test_ssh_logs_in_with_the_hosts_key_file_where_the_guest_knows_it(
 ) -> None:
     monkeypatch.chdir(root)
     give_outputs(root, {"guests": {"web": {"host_key": make_key(root / "web_key")}}})
-    assert commands.access(settings_of(root)) == 0
+    assert access_command.access(settings_of(root)) == 0
     files = {}
     for name in ("web", "db", "g1"):
         argv = ["ssh", "-G", "-F", str(folder_of(root) / "ssh_config"), name]
@@ -111,7 +112,7 @@ def test_no_private_key_is_in_any_file(root: Path, monkeypatch: pytest.MonkeyPat
     secret = planted[-1].read_text()
     web = {"host_key": public, "private_key": secret, "host": secret, "address": secret, "user": secret}
     give_outputs(root, {"guests": {"web": web}, "secret": secret})
-    commands.access(settings_of(root))
+    access_command.access(settings_of(root))
     written = {path.name: path.read_text() for path in folder_of(root).iterdir()}
     assert set(written) == {"README.md", "ssh_config", "known_hosts"}
     assert public in written["known_hosts"]
@@ -130,7 +131,7 @@ def test_a_private_key_in_the_place_of_a_host_key_is_refused(
     secret = (root / "web_key").read_text()
     give_outputs(root, {"guests": {"web": {"host_key": secret}}})
     with pytest.raises(LabError, match="web: read its host key in the stack's outputs") as error:
-        commands.access(settings_of(root))
+        access_command.access(settings_of(root))
     assert not [line for line in body(secret) if line in str(error.value)]
     assert not folder_of(root).exists()
 
@@ -140,10 +141,13 @@ def test_it_tells_how_many_guests_are_not_there_yet(
 ) -> None:
     monkeypatch.chdir(root)
     give_outputs(root, {"guests": {"web": {"host_key": make_key(root / "web_key")}}})
-    commands.access(settings_of(root))
+    access_command.access(settings_of(root))
     assert "1 of 2 guests are not there yet: db" in capsys.readouterr().err
+    give_outputs(root, {"guests": {"web": {"host_key": UNKNOWN}, "db": {"host": "g1"}}})
+    access_command.access(settings_of(root))
+    assert "2 of 2 guests are not there yet: web, db" in capsys.readouterr().err
     give_outputs(root, {})
-    commands.access(settings_of(root))
+    access_command.access(settings_of(root))
     assert "2 of 2 guests are not there yet: web, db" in capsys.readouterr().err
     assert "web" not in (folder_of(root) / "known_hosts").read_text()
 
@@ -151,7 +155,7 @@ def test_it_tells_how_many_guests_are_not_there_yet(
 def test_a_testbed_that_is_off_is_an_error_with_the_way_on(root: Path) -> None:
     within = replace(settings_of(root), network=IPv4Network("192.0.2.0/24"))
     with pytest.raises(LabError, match=r"testbed, which is off.*\n.*make up STACK=room"):
-        commands.access(within)
+        access_command.access(within)
     assert not folder_of(root).exists()
 
 
@@ -179,7 +183,7 @@ def test_sheets_follow_the_roster_and_those_of_students_that_left_go(
         ],
         students,
     )
-    commands.access(settings_of(root))
+    access_command.access(settings_of(root))
     folder = folder_of(root)
     assert {path.name for path in folder.glob("g*.md")} == {"g1s1.md", "g1s2.md", "g2s1.md"}
     assert f"192.0.2.111 {keys['g1s1']}" in (folder / "g1s1.md").read_text()
@@ -190,6 +194,6 @@ def test_sheets_follow_the_roster_and_those_of_students_that_left_go(
 
     (folder / "g1s9.md").write_text("a note of the teacher's\n")
     give_roster(root, [{"name": "one", "guests": [guest]}], students[:1])
-    commands.access(settings_of(root))
+    access_command.access(settings_of(root))
     assert {path.name for path in folder.glob("g*.md")} == {"g1s1.md", "g1s9.md"}
     assert "removed from .lab/access/room: g1s2.md, g2s1.md" in capsys.readouterr().err
