@@ -22,7 +22,7 @@ from providers.errors import LabError
 from providers.transport import Endpoint
 from stackfile import checks, rosterfile, sshkeys
 from stackfile.checksums import Checksum, find_checksum, parse_digest
-from stackfile.mistakes import ConfigError, Location, Mistake, from_pydantic, path_of, where
+from stackfile.mistakes import ConfigError, Location, Mistake, from_pydantic, where
 from stackfile.roster import Generation, Roster, Student, Template, environment_name, expand, guest_names
 from stackfile.rosterfile import Source, lines_in_stack_file
 from stackfile.sections import LEAST_MEMORY, TEXT, GuestOptions, HostKey, KeyFile, Section
@@ -363,13 +363,14 @@ def _keys_of(known_hosts: str, address: str, port: int, name: str) -> tuple[str,
 
 @dataclass(frozen=True)
 class Environment:
-    """What a student has: guests on a host, or a whole host (`own_host`) and guests on it."""
+    """What a student has: guests on a host, or a whole host (`own_host`, with sudo for `user`) and guests."""
 
     name: str
     student: Student
     host: Host
     guests: tuple[Guest, ...]
     own_host: bool
+    user: str
 
     @property
     def login(self) -> tuple[str, ...]:
@@ -424,7 +425,7 @@ class Lab(Section):
             host = hosts[name if own_host else student.host or ""]
             own = guest_names(name, [guest.name for guest in template.guests], own_host=own_host)
             guests = tuple(guest for guest in host.guests if guest.name in own)
-            yield Environment(name, student, host, guests, own_host)
+            yield Environment(name, student, host, guests, own_host, template.user)
 
     @classmethod
     def from_mapping(
@@ -453,7 +454,7 @@ class Lab(Section):
         Raises:
             ConfigError: with every mistake.
         """
-        read, students, found = _with_roster_file(written, Files(root), Source(source, tuple(lines)))
+        read, students, found = rosterfile.with_students(written, Files(root), Source(source, tuple(lines)))
         expansion = expand(read)
         lab = None
         try:
@@ -499,25 +500,6 @@ class Lab(Section):
             check_files=check_files,
             lines=lines_in_stack_file(content),
         )
-
-
-def _with_roster_file(
-    written: Mapping[str, object], files: Files, students: Source
-) -> tuple[Mapping[str, object], Source, list[tuple[Location, Mistake]]]:
-    """Return the stack file with the students of the file that it names, where they stand, and mistakes."""
-    roster = written.get("roster")
-    if not isinstance(roster, Mapping) or not isinstance(path := roster.get("file"), str):
-        return written, students, []
-    place = ("roster", "file")
-    if "students" in roster:
-        mistake = Mistake(path_of(place), "either a file or students, not both", path)
-        return written, students, [(place, mistake)]
-    try:
-        rows = rosterfile.read(files.text(path) or "", path)
-    except ValueError as error:
-        return written, students, [(place, Mistake(path_of(place), str(error), path))]
-    students = Source(path, tuple(row.line for row in rows))
-    return {**written, "roster": {**roster, "students": [row.options for row in rows]}}, students, []
 
 
 def load() -> Lab:

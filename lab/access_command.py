@@ -11,16 +11,12 @@ from pulumi.runtime.rpc import UNKNOWN
 
 from config import Environment, Lab
 from lab.access import MARK, SSH_CONFIG, SUMMARY, Access, Handout, files
-from lab.commands import engine_with_state, login_of, login_of_guest, say, shortened
+from lab.commands import engine_with_state, foreign_hosts, login_of, login_of_guest, say, shortened
 from lab.generated import replace_files
 from lab.report import Login
 from lab.settings import Settings
 from providers.errors import LabError
 from stackfile import sshkeys
-from testbed import stackfile
-
-OWN_HOST_USER = "student"
-"""Who a student is on a host of his own."""
 
 
 def access(settings: Settings) -> int:
@@ -51,7 +47,7 @@ def refuse_absent_testbed(settings: Settings) -> None:
     Raises:
         LabError: it is not there.
     """
-    foreign = stackfile.foreign_hosts(settings.stack_file, settings.network)
+    foreign = foreign_hosts(settings)
     if not foreign and not settings.testbed.exists():
         raise LabError(
             f"make access STACK={settings.stack}",
@@ -115,7 +111,7 @@ def handout_of(environment: Environment, guests: Mapping[str, Login]) -> Handout
         student.student,
         host.name,
         tuple(guests[guest.name] for guest in environment.guests),
-        replace(login_of(host), user=OWN_HOST_USER, identity_file=None) if environment.own_host else None,
+        replace(login_of(host), user=environment.user, identity_file=None) if environment.own_host else None,
     )
 
 

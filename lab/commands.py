@@ -132,7 +132,12 @@ def prepare(settings: Settings, bed: Testbed, bring: Callable[[list[Spec]], obje
 
 def machines_of(settings: Settings) -> list[Spec]:
     """Return the machines of the testbed that the stack file asks for."""
-    return stackfile.machines(settings.stack_file, settings.network)
+    return stackfile.machines(settings.stack_file, settings.network, settings.root)
+
+
+def foreign_hosts(settings: Settings) -> list[str]:
+    """Return the hosts of the stack file that are no machines of the testbed."""
+    return stackfile.foreign_hosts(settings.stack_file, settings.network, settings.root)
 
 
 def refuse_foreign_hosts(settings: Settings, command: str) -> None:
@@ -141,7 +146,7 @@ def refuse_foreign_hosts(settings: Settings, command: str) -> None:
     Raises:
         LabError: the stack file has other hosts; nothing was touched.
     """
-    foreign = stackfile.foreign_hosts(settings.stack_file, settings.network)
+    foreign = foreign_hosts(settings)
     if not foreign:
         return
     pulumi = {"down": "destroy", "preview": "preview"}.get(command, "up")
@@ -201,7 +206,7 @@ def show_outlooks(settings: Settings, lab: Lab, unread: Mapping[str, LabError]) 
     # without its network nothing fences what is sent to these addresses
     off = inside if inside and not testbed_of(settings).network.standing() else []
     remedy = f"make machines STACK={settings.stack} starts its machines"
-    if stackfile.foreign_hosts(settings.stack_file, settings.network):
+    if foreign_hosts(settings):
         remedy = "make machines starts those of a stack that has no others"
     away = {host.name: NoAnswer(host.name, f"the testbed is off; {remedy}", remedy) for host in off}
     sights = look_at_hosts(lab, NAMESPACE, settings.stack, {**unread, **away})
@@ -259,7 +264,7 @@ def engine_of(settings: Settings) -> Engine:
 
 def engine_with_state(settings: Settings) -> UserEngine:
     """Return the engine that knows the stack: the user's where a host is no machine of the testbed."""
-    if stackfile.foreign_hosts(settings.stack_file, settings.network):
+    if foreign_hosts(settings):
         return UserEngine(settings.root)
     return engine_of(settings)
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 import config
 from components import libvirt
 from components.hypervisor import common_inputs
 from config import NAMESPACE, Environment, Lab
 from lab import students
-from lab.commands import check_stack_file, engine_of, say, stack_arguments, testbed_of
-from lab.engine import Engine
+from lab.commands import (
+    engine_of,
+    engine_with_state,
+    foreign_hosts,
+    say,
+    stack_arguments,
+    testbed_of,
+)
+from lab.engine import PARALLEL, UserEngine
 from lab.settings import Settings
 from providers.errors import LabError
 from providers.guest_power import power_off
@@ -38,10 +46,10 @@ def apply(settings: Settings) -> int:
     """Bring an edited template or key to students' guests: `pulumi up` for these students, and a reboot."""
     start = time.monotonic()
     _, environments = _students(settings, "apply")
-    with locked(testbed_of(settings)):
-        engine = engine_of(settings)
-        status = _up(settings, engine, environments)
+    with _turn(settings):
+        status = _up(settings, environments)
         if status == 0:
+            engine = engine_with_state(settings)
             _boot_all_again(settings, environments, engine.outputs(settings.stack)["guests"])
             names = ", ".join(one.name for one in environments)
             say(f"applied to {names} in {time.monotonic() - start:.0f} s")
@@ -52,11 +60,11 @@ def _change_disks(settings: Settings, command: str, decide: students.Decision) -
     start = time.monotonic()
     roster, environments = _students(settings, command)
     edits = [(one, decide(one, roster.keep)) for one in environments]
-    with locked(testbed_of(settings)):
+    with _turn(settings):
         for one, edit in edits:
             file = students.edit_roster(settings.stack_file, settings.root, roster, one, edit)
             say(f"{file.name}: {students.told(one, edit, roster.keep)}")
-        status = _up(settings, engine_of(settings), environments)
+        status = _up(settings, environments)
     if status == 0:
         say(f"{command} took {time.monotonic() - start:.0f} s")
     return status
@@ -66,21 +74,32 @@ def _students(settings: Settings, command: str) -> tuple[Roster, list[Environmen
     """Return the roster and the environments that the command is about, before anything is done."""
     if not settings.students:
         raise LabError(f"make {command}", "no student", f"name one: make {command} STUDENT=g1s2")
-    check_stack_file(settings, command)
     lab = Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
     return students.roster_of(lab), [students.environment_of(lab, name) for name in settings.students]
 
 
-def _up(settings: Settings, engine: Engine, environments: Sequence[Environment]) -> int:
-    targets = students.targets(settings.stack, environments)
-    return engine.run(["up", "--yes", "--skip-preview", *targets, *stack_arguments(settings, engine)])
+def _turn(settings: Settings) -> AbstractContextManager[object]:
+    """Wait for our turn with the testbed; with hosts outside it, Pulumi's own lock of the stack is enough."""
+    return nullcontext() if foreign_hosts(settings) else locked(testbed_of(settings))
+
+
+def _up(settings: Settings, environments: Sequence[Environment]) -> int:
+    """Run `pulumi up` for these environments: the testbed's, or the user's with the user's own login."""
+    options = ["up", "--yes", "--skip-preview", *students.targets(settings.stack, environments)]
+    if foreign_hosts(settings):
+        shared = ["--stack", settings.stack, "--policy-pack", "policies", "--parallel", str(PARALLEL)]
+        return UserEngine(settings.root).run([*options, *shared])
+    engine = engine_of(settings)
+    return engine.run([*options, *stack_arguments(settings, engine)])
 
 
 def _boot_all_again(
     settings: Settings, environments: Sequence[Environment], logins: Mapping[str, Mapping[str, str]]
 ) -> None:
     """Boot all guests of the environments; when one fails the others still end before its error is raised."""
-    guests = [(one.host, guest) for one in environments for guest in one.guests]
+    guests = [
+        (one.host.with_known_hosts(settings.root), guest) for one in environments for guest in one.guests
+    ]
     with ThreadPoolExecutor(max(1, len(guests))) as pool:
         boots = [
             pool.submit(_boot_again, settings.stack, host, guest, logins[guest.name])

@@ -18,7 +18,7 @@ from stackfile import pattern, rosterfile, values
 from stackfile.checks import Found, Written, each_once, file_order
 from stackfile.mistakes import HIDDEN, Location, Mistake, near, path_of, where
 from stackfile.sections import GuestOptions, HostKey, LoginKey, LoginKeyFile, Section
-from stackfile.values import Address, HostLabel, LocalPath, Network, Switch, number, text
+from stackfile.values import Address, HostLabel, LocalPath, Network, Switch, UserName, number, text
 
 STUDENTS: Location = ("roster", "students")
 NAME = "g{group}s{student}"
@@ -52,6 +52,8 @@ class Template(Section):
     """The guests of an environment."""
     hypervisor: Annotated[dict[str, Any] | None, WithJsonSchema({"type": "object"})] = None
     """The options of a host, without name, address and guests: each student has one, with sudo on it."""
+    user: UserName = "student"
+    """The student's account on a host of his or her own; that of a guest is the guest's."""
 
     @field_validator("guests", mode="after")
     @classmethod

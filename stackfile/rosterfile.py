@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from stackfile.sources import load_strictly
+from stackfile.mistakes import Location, Mistake, path_of
+from stackfile.sources import Files, load_strictly
 
 LISTS = ("ssh_keys", "ssh_key_files", "host_keys", "kept")
 SEPARATOR = ";"  # keys hold spaces, and their options commas
@@ -112,6 +113,37 @@ def read(text: str, path: str) -> list[Row]:
         ValueError: it is none; the text completes "expected …".
     """
     return rows_of_csv(text) if is_csv(path) else rows_of_yaml(text)
+
+
+def with_students(
+    written: Mapping[str, object], files: Files, inside: Source
+) -> tuple[Mapping[str, object], Source, list[tuple[Location, Mistake]]]:
+    """Return the stack file with the students of the file that its roster names, if it names one.
+
+    Args:
+        written: the stack file's options.
+        files: reads the roster's file; it is read whether or not other files are.
+        inside: where the students stand who stand in the stack file itself.
+
+    Returns:
+        The stack file, where its students stand, and what is wrong with the roster's file.
+    """
+    roster = written.get("roster")
+    if not isinstance(roster, Mapping) or not isinstance(path := roster.get("file"), str):
+        return written, inside, []
+    place = ("roster", "file")
+    if "students" in roster:
+        return (
+            written,
+            inside,
+            [(place, Mistake(path_of(place), "either a file or students, not both", path))],
+        )
+    try:
+        rows = read(files.text(path) or "", path)
+    except ValueError as error:
+        return written, inside, [(place, Mistake(path_of(place), str(error), path))]
+    source = Source(path, tuple(row.line for row in rows))
+    return {**written, "roster": {**roster, "students": [row.options for row in rows]}}, source, []
 
 
 def lines_in_stack_file(text: str) -> list[int]:

@@ -34,6 +34,23 @@ def test_foreign_hosts_are_all_others(stack: Path) -> None:
     assert stackfile.foreign_hosts(stack, SUBNET) == ["real", "named"]
 
 
+def test_a_students_own_host_is_a_machine_too(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.lab.yaml"
+    path.write_text(
+        """\
+config:
+  kvm-lab:templates: [{name: own, hypervisor: {bridge: {port: eth0}}}]
+  kvm-lab:roster:
+    file: students.csv
+    network: 198.51.100.0/24
+    address: 198.51.100.{10*group + student}
+"""
+    )
+    (tmp_path / "students.csv").write_text("group,student\n1,1\n1,2\n")
+    assert [spec.name for spec in stackfile.machines(path, SUBNET)] == ["g1s1", "g1s2"]
+    assert stackfile.foreign_hosts(path, IPv4Network("192.0.2.0/24")) == ["g1s1", "g1s2"]
+
+
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
