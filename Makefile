@@ -5,7 +5,7 @@ PYTHON := .lab/venv/bin/python
 export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup testbed-setup up preview look access machines down schema test faults lint format \
+.PHONY: help setup testbed-setup up preview look show access machines down schema test faults lint format \
     bench-network bench-forward-delay
 
 help: ## this list
@@ -27,6 +27,10 @@ preview: testbed-setup ## what `make up REFRESH=1` would change; starts nothing
 look: ## what `pulumi up --refresh` would do to hosts' network
 	@scripts/setup toolchain/debian-packages.txt
 	@$(PYTHON) -m lab look --stack $(STACK)
+
+show: ## who is on the hosts' bridges, which guests answer; JSON=1
+	@scripts/setup toolchain/debian-packages.txt
+	@$(PYTHON) -m lab show --stack $(STACK) $(if $(JSON),--json)
 
 access: setup ## write .lab/access/STACK: how each student logs in
 	@$(PYTHON) -m lab access --stack $(STACK)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import access_command, commands, student_commands
+from lab import access_command, commands, show_command, student_commands
 from lab.settings import Settings
 from providers.errors import LabError
 from testbed import processes
@@ -18,6 +18,7 @@ COMMANDS = {
     "up": commands.up,
     "preview": commands.preview,
     "look": commands.look,
+    "show": show_command.show,
     "access": access_command.access,
     "machines": commands.machines,
     "down": commands.down,
@@ -39,6 +40,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--refresh", action="store_true", help="up: look at the hosts first, and mend drift")
     parser.add_argument(
         "--student", default="", help="reset, undo-reset, apply: environments, such as g1s2 or g1s1,g1s2"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="show: print JSON. Its status is 0 when all hosts and guests answered, else 1",
     )
     options = parser.parse_args(arguments)
     settings = Settings.of(options)

@@ -13,7 +13,8 @@ from typing import Any
 
 from config import NAMESPACE, Guest, Host, Lab
 from lab.engine import PARALLEL, Engine, UserEngine
-from lab.look import NoAnswer, look_at_hosts
+from lab.glances import NoAnswer
+from lab.look import look_at_hosts
 from lab.outlooks import report
 from lab.report import SSH_PORT, HostRow, Login, logins, table
 from lab.settings import Settings
@@ -66,15 +67,8 @@ def look(settings: Settings) -> int:
     The status is 0 whatever was seen, a host that does not answer or would be refused too: it is all told.
     Of local files only those of logins are read; one that is missing keeps from its host alone.
     """
-    lab = Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
-    hosts, unread = [], {}
-    for host in lab.hosts:
-        try:
-            hosts.append(host.with_known_hosts(settings.root))
-        except LabError as error:
-            hosts.append(host)
-            unread[host.name] = error
-    show_outlooks(settings, lab.model_copy(update={"hosts": tuple(hosts)}), unread)
+    lab, unread = lab_without_files(settings)
+    show_outlooks(settings, lab, unread)
     return 0
 
 
@@ -202,19 +196,44 @@ def show_outlooks(settings: Settings, lab: Lab, unread: Mapping[str, LabError]) 
     `unread` are hosts whose login is not known, with the reason.
     """
     start = time.monotonic()
+    sights = look_at_hosts(lab, NAMESPACE, settings.stack, {**unread, **hosts_off(settings)})
+    sys.stdout.write(f"{report(sights, colour=colours())}\n")
+    sys.stdout.flush()
+    say_read(sum(sight.error is None for sight in sights), len(sights), start)
+
+
+def lab_without_files(settings: Settings) -> tuple[Lab, dict[str, LabError]]:
+    """Return the lab, of local files only known_hosts being read, and the hosts whose keys those lack."""
+    lab = Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
+    hosts, unread = [], {}
+    for host in lab.hosts:
+        try:
+            hosts.append(host.with_known_hosts(settings.root))
+        except LabError as error:
+            hosts.append(host)
+            unread[host.name] = error
+    return lab.model_copy(update={"hosts": tuple(hosts)}), unread
+
+
+def hosts_off(settings: Settings) -> dict[str, LabError]:
+    """Return the stack's machines of a testbed that is off, with what is to be told of them."""
     inside = machines_of(settings)
     # without its network nothing fences what is sent to these addresses
     off = inside if inside and not testbed_of(settings).network.standing() else []
     remedy = f"make machines STACK={settings.stack} starts its machines"
     if foreign_hosts(settings):
         remedy = "make machines starts those of a stack that has no others"
-    away = {host.name: NoAnswer(host.name, f"the testbed is off; {remedy}", remedy) for host in off}
-    sights = look_at_hosts(lab, NAMESPACE, settings.stack, {**unread, **away})
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    sys.stdout.write(f"{report(sights, colour=colour)}\n")
-    sys.stdout.flush()
-    read = sum(sight.error is None for sight in sights)
-    say(f"read {read} of {len(sights)} hosts in {time.monotonic() - start:.1f} s; nothing was changed")
+    return {host.name: NoAnswer(host.name, f"the testbed is off; {remedy}", remedy) for host in off}
+
+
+def colours() -> bool:
+    """Tell whether what is printed may be coloured."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def say_read(read: int, hosts: int, start: float) -> None:
+    """Print how many hosts were read since `start`, by time.monotonic()."""
+    say(f"read {read} of {hosts} hosts in {time.monotonic() - start:.1f} s; nothing was changed")
 
 
 def print_logins(settings: Settings, machines: list[Login]) -> None:

@@ -7,32 +7,22 @@ all at once; none is waited for longer than its deadline.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from components import hypervisor
 from config import Host, Lab
+from lab.glances import Reading, read_hosts
 from providers import bridge_netfilter, network_bridge, records
 from providers.bridge_netfilter import BridgeNetfilterInputs
 from providers.errors import LabError
 from providers.network_bridge import NetworkBridgeInputs
 from providers.state.outlook import Outlook
-from providers.transport import ConnectError, Session, TransportError, connect
+from providers.transport import Session
 
 DEADLINE = 3.0
 """Seconds for one host: to connect, to log in and to read it."""
-AT_ONCE = 64
-"""Hosts that are read at once: more would keep this machine too busy for the deadline."""
-_GRACE = 0.3
-"""Seconds for the thread of a host to tell itself why it is late."""
-
-
-class NoAnswer(ConnectError):  # noqa: N818 - the name says what happened
-    """A host did not answer, or not all that was asked, before its deadline."""
 
 
 @dataclass(frozen=True)
@@ -86,86 +76,27 @@ def look_at_hosts(
         stack: the stack's name.
         away: hosts that are not contacted, and what is to be told of them instead.
     """
-    seen = {name: Sight(name, error=error) for name, error in (away or {}).items()}
-    aims = [
-        Aim(
+    known = {name: Sight(name, error=error) for name, error in (away or {}).items()}
+    aims = {
+        host.name: Aim(
             host,
             hypervisor.common_inputs(host, project, stack),
             hypervisor.package_set(host, hypervisor.used_images(host, lab.images)),
         )
         for host in lab.hosts
-        if host.name not in seen
-    ]
-    for start in range(0, len(aims), AT_ONCE):
-        seen |= {sight.host: sight for sight in _glances(aims[start:][:AT_ONCE])}
-    return [seen[host.name] for host in lab.hosts]
+        if host.name not in known
+    }
 
+    def read(session: Session, _: float) -> tuple[Outlook, ...]:
+        return tuple(look(session, aims[session.endpoint.host]) for look in LOOKS.values())
 
-def _glances(aims: Sequence[Aim]) -> Iterator[Sight]:
-    until = time.monotonic() + DEADLINE
-    glances = [_Glance(aim, until) for aim in aims]
-    for glance in glances:
-        # not a pool's thread: one that hangs (a name server may) must not keep this process from its end
-        threading.Thread(target=glance.run, daemon=True, name=f"look-{glance.aim.host.name}").start()
-    for glance in glances:
-        yield glance.sight()
-
-
-class _Glance:
-    """Reads one host in a thread of its own, until `until` on time.monotonic()'s clock."""
-
-    def __init__(self, aim: Aim, until: float) -> None:
-        self.aim = aim
-        self.until = until
-        self.logged_in = False
-        self.seen: Future[tuple[Outlook, ...]] = Future()
-
-    def run(self) -> None:
-        """Read the host; the thread's whole work."""
-        try:
-            self.seen.set_result(self._read())
-        except TransportError as error:
-            self.seen.set_exception(error if self._left() else self._too_late())
-        except LabError as error:
-            self.seen.set_exception(error)
-        except Exception as error:  # noqa: BLE001 - one odd host must not keep the others from being told
-            self.seen.set_exception(self._odd(error))
-
-    def sight(self) -> Sight:
-        """Return what was seen, soon after the deadline at the latest."""
-        name = self.aim.host.name
-        try:
-            return Sight(name, self.seen.result(self._left() + _GRACE))
-        except TimeoutError:
-            return Sight(name, error=self._too_late())
-        except LabError as error:
-            return Sight(name, error=error)
-
-    def _read(self) -> tuple[Outlook, ...]:
-        with connect(self.aim.host.endpoint, timeout=self._left()) as session:
-            self.logged_in = True
-            end = threading.Timer(self._left(), session.close)
-            end.daemon = True
-            end.start()
-            try:
-                return tuple(look(session, self.aim) for look in LOOKS.values())
-            finally:
-                end.cancel()
-
-    def _left(self) -> float:
-        return max(self.until - time.monotonic(), 0.0)
-
-    def _odd(self, error: Exception) -> LabError:
-        return LabError(
-            f"{self.aim.host.endpoint.place}: read its network",
-            f"what it shows is not understood: {type(error).__name__}: {error}",
-            f"look at {records.FOLDER} on the host: another version may have written there",
-        )
-
-    def _too_late(self) -> NoAnswer:
-        seen = "it let us in, but was not read to the end" if self.logged_in else "no answer"
-        return NoAnswer(
-            f"{self.aim.host.endpoint.place}: read its network",
-            f"{seen} within {DEADLINE:g} s",
-            "look whether the machine is up and reachable from here",
-        )
+    reading = Reading(
+        read,
+        asked="read its network",
+        remedy=f"look at {records.FOLDER} on the host: another version may have written there",
+        deadline=DEADLINE,
+        login=DEADLINE,
+    )
+    for name, seen in read_hosts([aim.host.endpoint for aim in aims.values()], reading).items():
+        known[name] = Sight(name, error=seen) if isinstance(seen, LabError) else Sight(name, seen)
+    return [known[host.name] for host in lab.hosts]

@@ -59,7 +59,7 @@ def report(sights: Sequence[Sight], *, colour: bool) -> str:
         lines += block
     counts = Counter(map(verdict, sights))
     parts = [f"{counts[name]} {words}" for name, words in COUNTED.items() if counts[name]]
-    lines += ["", *_wrapped(f"{len(sights)} host{'s' * (len(sights) != 1)}: {', '.join(parts)}", "")]
+    lines += ["", *wrapped(f"{len(sights)} host{'s' * (len(sights) != 1)}: {', '.join(parts)}", "")]
     return "\n".join(_coloured(line) if colour else line for line in map(printable, lines))
 
 
@@ -125,22 +125,22 @@ def _coloured(line: str) -> str:
 
 def _block(sight: Sight) -> Iterable[str]:
     if sight.error is not None:
-        yield from _unseen(sight.host, sight.error)
+        yield from unseen(sight.host, sight.error)
         return
     made, refused = _until_refused(sight)
     kind = _weightiest(made)
     sentences = "; ".join(sentence for outlook in made for sentence in outlook.sentences)
     if kind == "none" and refused is None:
-        yield from _wrapped(": ".join(filter(None, (sight.host, VERDICTS[kind], sentences))), "")
+        yield from wrapped(": ".join(filter(None, (sight.host, VERDICTS[kind], sentences))), "")
         return
     words = VERDICTS[kind]
     if refused is not None:
         name, _ = refused
         alone = f"the {name} would be refused, the network stays as it is"
         words = alone if kind == "none" else f"{words}; then the {name} would be refused"
-    yield from _wrapped(f"{sight.host}: {words}", "")
+    yield from wrapped(f"{sight.host}: {words}", "")
     if sentences:
-        yield from _wrapped(sentences)
+        yield from wrapped(sentences)
     if refused is not None:
         yield from _refusals(refused[1])
     for change in (change for outlook in made for change in outlook.files):
@@ -155,23 +155,25 @@ def _refusals(outlook: Outlook) -> Iterable[str]:
         yield from _story("\n".join(dict.fromkeys(seen)), remedy)
 
 
-def _unseen(host: str, error: LabError) -> Iterable[str]:
+def unseen(host: str, error: LabError) -> Iterable[str]:
+    """Yield the lines about a host that was not read: one where it did not answer, else with the remedy."""
     known = next((words for kind, words in UNSEEN if isinstance(error, kind)), None)
     if known is None and isinstance(error, ConnectError):
-        yield from _wrapped(f"{host}: did not answer: {_ERRNO.sub('', error.seen)}", "")
+        yield from wrapped(f"{host}: did not answer: {_ERRNO.sub('', error.seen)}", "")
     else:
-        yield from _wrapped(f"{host}: {known or 'could not be read'}", "")
+        yield from wrapped(f"{host}: {known or 'could not be read'}", "")
         yield from _story(f"{error.asked}\n{error.seen}", error.remedy)
 
 
 def _story(seen: str, remedy: str) -> Iterable[str]:
     for line in seen.splitlines():
-        yield from _wrapped(line)
+        yield from wrapped(line)
     for number, line in enumerate(remedy.splitlines()):
-        yield from _wrapped(line, REMEDY if number == 0 else " " * len(REMEDY), " " * len(REMEDY))
+        yield from wrapped(line, REMEDY if number == 0 else " " * len(REMEDY), " " * len(REMEDY))
 
 
-def _wrapped(text: str, first: str = INDENT, others: str = INDENT) -> list[str]:
+def wrapped(text: str, first: str = INDENT, others: str = INDENT) -> list[str]:
+    """Return the text in lines of 80 columns, `first` and `others` before them; no word is broken."""
     return textwrap.wrap(
         text,
         WIDTH,

@@ -20,6 +20,7 @@ class Settings:
     network: IPv4Network
     refresh: bool = False
     students: tuple[str, ...] = ()
+    json: bool = False
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Settings:
@@ -34,6 +35,7 @@ class Settings:
             network=IPv4Network(options.range),
             refresh=options.refresh,
             students=tuple(name for name in options.student.split(",") if name),
+            json=options.json,
         )
 
     @property

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
 _VOLUME_LINE = re.compile(r"\s(.+?)\s+(/.*)")
 _LIBRARY = re.compile(r"Using library: libvirt (\S+)")
+_DOMAIN = re.compile(r"^<domain\b.*?^</domain>$", re.DOTALL | re.MULTILINE)
+_STATS = re.compile(r"^Domain: '(.*)'$|^ *state\.state=([0-9]+)$", re.MULTILINE)
+_STATES = ("no state", "running", "idle", "paused", "in shutdown", "shut off", "crashed", "pmsuspended")
+"""virDomainState's numbers, in virsh's words."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,35 @@ class Pool:
     name: str
     type: str
     path: str | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """A network card of a domain; `device` is the host's end of it, such as vnet0, where it has a name."""
+
+    mac: str
+    device: str | None
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain; `state` is in virsh's words, such as "running" or "shut off"."""
+
+    name: str
+    state: str
+    cards: tuple[Card, ...]
+
+
+def parse_domains(xmls: str, stats: str) -> tuple[Domain, ...]:
+    """Return the domains of a host.
+
+    Args:
+        xmls: what `virsh dumpxml` prints of each, one after the other; a domain without has no cards.
+        stats: what `virsh domstats --raw --state` prints.
+    """
+    roots = [_root(found[0]) for found in _DOMAIN.finditer(xmls)]
+    cards = {root.findtext("name", ""): tuple(_cards(root)) for root in roots}
+    return tuple(Domain(name, state, cards.get(name, ())) for name, state in _parse_states(stats).items())
 
 
 def parse_pool(xml: str) -> Pool:
@@ -79,6 +113,24 @@ def parse_library_version(text: str) -> str:
     if match := _LIBRARY.search(text):
         return match[1]
     raise ValueError("no line 'Using library: libvirt VERSION'")
+
+
+def _parse_states(stats: str) -> dict[str, str]:
+    states: dict[str, str] = {}
+    name = ""
+    for found in _STATS.finditer(stats):
+        if found[2] is None:
+            name = found[1]
+        elif int(found[2]) < len(_STATES):
+            states[name] = _STATES[int(found[2])]
+    return states
+
+
+def _cards(root: ElementTree.Element) -> Iterator[Card]:
+    for interface in root.iterfind("devices/interface"):
+        mac, target = interface.find("mac"), interface.find("target")
+        if mac is not None:
+            yield Card(mac.get("address", "").lower(), target.get("dev") if target is not None else None)
 
 
 def _root(xml: str) -> ElementTree.Element:

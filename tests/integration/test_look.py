@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from config import NAMESPACE, Lab
-from lab.look import DEADLINE, NoAnswer, Sight, look_at_hosts
+from lab.glances import NoAnswer
+from lab.look import DEADLINE, Sight, look_at_hosts
 from lab.outlooks import report, verdict
 from providers.bridge_netfilter import BridgeNetfilterProvider
 from providers.host_network import FOLDER, ChangeUnderWay

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from lab.look import NoAnswer, Sight
+from lab.glances import NoAnswer
+from lab.look import Sight
 from lab.outlooks import report, unified
 from providers.errors import LabError
 from providers.host_network import ChangeUnderWay

@@ -66,3 +66,33 @@ def test_the_library_version() -> None:
     assert virsh.parse_library_version(text) == "9.0.1"
     with pytest.raises(ValueError, match="Using library"):
         virsh.parse_library_version("error: failed to connect")
+
+
+def test_domains_with_their_cards() -> None:
+    stats = "Domain: 'lab-web'\n  state.state=1\n  state.reason=1\n\nDomain: 'it's me'\n  state.state=5\n"
+    xml = """<domain type='qemu' id='1'>
+  <name>lab-web</name>
+  <metadata>
+    <domain>
+    </domain>
+  </metadata>
+  <devices>
+    <interface type='bridge'>
+      <mac address='52:54:00:AA:BB:CC'/>
+      <target dev='vnet0'/>
+    </interface>
+    <interface type='user'>
+      <mac address='52:54:00:00:00:01'/>
+    </interface>
+  </devices>
+</domain>
+
+"""
+    web, other = virsh.parse_domains(xml, stats)
+    assert (web.name, web.state) == ("lab-web", "running")
+    assert web.cards == (virsh.Card("52:54:00:aa:bb:cc", "vnet0"), virsh.Card("52:54:00:00:00:01", None))
+    assert other == virsh.Domain("it's me", "shut off", ()), "its XML did not come"
+
+
+def test_a_host_without_domains() -> None:
+    assert virsh.parse_domains("", "") == ()
