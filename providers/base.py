@@ -105,7 +105,11 @@ class HostProvider(ResourceProvider, Generic[Inputs]):
         raise NotImplementedError
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Report all mistakes in the inputs at once; what is not known yet is judged at the update."""
+        """Report all mistakes in the inputs at once; what is not known yet is judged at the update.
+
+        What is missing is taken for unknown: so it is when what it comes from could not be made and the run
+        goes on without (--continue-on-error), and a failure here would end the whole run.
+        """
         props = _public(news)
         try:
             inputs = self.inputs_model.model_validate(props)
@@ -113,7 +117,7 @@ class HostProvider(ResourceProvider, Generic[Inputs]):
             failures = [
                 CheckFailure(_property_path(mistake["loc"]), self._reason(mistake["loc"], mistake))
                 for mistake in error.errors()
-                if not _touches_unknown(props, mistake["loc"])
+                if mistake["type"] != "missing" and not _touches_unknown(props, mistake["loc"])
             ]
             return CheckResult(props, failures)
         return CheckResult(_dump(inputs), [])

@@ -95,6 +95,13 @@ class TestCheck:
         assert "password" not in result.inputs
         assert "__provider" not in result.inputs
 
+    def test_what_is_missing_may_come_from_what_could_not_be_made(self, provider: ThingProvider) -> None:
+        """A run that goes on without it asks for this check, and then leaves the thing alone."""
+        without = {name: value for name, value in props().items() if name != "cores"}
+        assert provider.check({}, without).failures == []
+        with pytest.raises(LabError, match="cores: Field required"):
+            provider.create(without)
+
     def test_all_mistakes_at_once_with_path_and_value(self, provider: ThingProvider) -> None:
         wrong = props(cores=9.5, names=["a", 3.0], part={"size": "big"}, stack="main", kinds="x")
         failures = {failure.property: failure.reason for failure in provider.check({}, wrong).failures}
