@@ -201,9 +201,10 @@ def _ensure(host: _Host, record: Record) -> dict[str, Any]:
     missing = [name for name in wanted if name not in packages or not packages[name].installed]
     # the claim comes first: what a killed run has installed stays known
     record = record.claimed(host.inputs.stack, list(wanted))
-    # a killed installation leaves packages of ours that apt takes for installed, unless it is asked for them
     brought = _names(record.facts.get("brought", []))
     halves = [name for name in brought if name in packages and packages[name].half_installed]
+    if halves:
+        _clear_halves(host, halves)
     if missing or halves:
         record = _install(host, record, [*missing, *(name for name in halves if name not in missing)])
         packages = _status(host.session)
@@ -255,6 +256,17 @@ def _configured(host: _Host) -> dict[str, apt.Package]:
             host, ["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"], INSTALL_TIMEOUT
         )
     return _status(host.session)
+
+
+def _clear_halves(host: _Host, halves: list[str]) -> None:
+    """Remove packages of ours that a killed installation left in parts: apt takes them for installed.
+
+    What needs them is not configured yet, so that it misses nothing.
+    """
+    _await_locks(host)
+    forced = ["--force-remove-reinstreq", "--force-depends"]  # dpkg(1)
+    with host.phase(f"remove what is half-installed: {', '.join(halves)}"):
+        _run(host, ["dpkg", *forced, "--remove", *halves], INSTALL_TIMEOUT)
 
 
 def _install(host: _Host, record: Record, missing: list[str]) -> Record:

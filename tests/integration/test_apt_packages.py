@@ -274,6 +274,29 @@ def test_killed_installation_is_continued_and_still_ours(
     assert installed(machine) == before
 
 
+def test_a_dependency_that_is_there_in_parts_is_installed_anew(
+    machine: Machine, provider: AptPackagesProvider
+) -> None:
+    """What a power cut leaves when it comes while dpkg unpacks a library (dpkg(1), package states)."""
+    before = installed(machine)
+    create(provider, machine, "qemu-utils")
+    cut = r"""
+import re
+path = "/var/lib/dpkg/status"
+text = open(path).read()
+for name, state in (("libglib2.0-0", "reinstreq half-installed"), ("qemu-utils", "ok unpacked")):
+    text, found = re.subn(rf"(Package: {name}\nStatus: install ).*", rf"\g<1>{state}", text)
+    assert found == 1
+open(path, "w").write(text)
+"""
+    machine.ssh(["python3", "-"], stdin=cut)
+    outs = create(provider, machine, "qemu-utils")
+    assert machine.ssh(["dpkg", "--audit"]).stdout == ""
+    assert machine.ssh(["qemu-img", "--version"]).stdout.startswith("qemu-img version")
+    provider.delete("", outs)
+    assert installed(machine) == before
+
+
 def kill_during_install(machine: Machine) -> None:
     """Cut the power once the first package of the transaction is being unpacked."""
     deadline = time.monotonic() + 120
