@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="show: print JSON. Its status is 0 when all hosts and guests answered, else 1",
+        help="show: print JSON; show ends with status 0 when all hosts and guests answered, else with 1",
     )
     options = parser.parse_args(arguments)
     settings = Settings.of(options)

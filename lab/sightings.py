@@ -141,7 +141,8 @@ def _block(view: HostView) -> Iterable[str]:
             "",
         )
     if view.silent is not None:
-        yield from _line(f"its domains are not known: {view.silent.splitlines()[0]}", odd=True)
+        reason = view.silent.splitlines()[0].removeprefix("error: ")
+        yield from _line(f"its domains are not known: {reason}", odd=True)
     for name in view.missing_ports:
         yield from _line(f"{name} is no port of {view.bridge_name}", odd=True)
     for port in view.ports:

@@ -25,7 +25,7 @@ if ! command -v virsh >/dev/null; then
     exit 0
 fi
 # an idle daemon has ended, and is started by its socket
-if ! said=$(ask_libvirt 6 domstats --raw --nowait --state 2>&1); then
+if ! said=$(ask_libvirt 6 domstats --raw --state 2>&1); then
     printf '%s' "${said:-libvirt did not answer within 6 s}" | fact silent
     exit 0
 fi
