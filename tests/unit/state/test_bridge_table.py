@@ -72,6 +72,19 @@ def test_what_is_not_behind_a_port_of_the_bridge_is_left_out(foreign: dict[str, 
     assert parse(case(learned=json.dumps([foreign]))).learned == ()
 
 
+def test_the_domains_as_libvirt_9_prints_them() -> None:
+    seen = {
+        domain.name: (domain.state, [card.device for card in domain.cards])
+        for domain in parse(case()).domains
+    }
+    assert seen == {
+        "shown-web": ("running", ["tap-web"]),
+        "shown-db": ("paused", ["tap-db"]),
+        "shown-off": ("shut off", ["tap-off"]),
+        "by hand": ("paused", ["tap-hand"]),
+    }
+
+
 def test_a_host_without_the_bridge() -> None:
     table = bridge_table.parse(case(), "br7")
     assert (table.bridge, table.ports, table.learned) == (None, (), ())
