@@ -23,7 +23,16 @@ from providers.transport import Endpoint
 from stackfile import checks, rosterfile, sshkeys
 from stackfile.checksums import Checksum, find_checksum, parse_digest
 from stackfile.mistakes import ConfigError, Location, Mistake, from_pydantic, where
-from stackfile.roster import Generation, Roster, Student, Template, environment_name, expand, guest_names
+from stackfile.roster import (
+    Generation,
+    Roster,
+    Student,
+    Template,
+    environment_name,
+    expand,
+    guest_names,
+    kept_of,
+)
 from stackfile.rosterfile import Source, lines_in_stack_file
 from stackfile.sections import LEAST_MEMORY, TEXT, GuestOptions, HostKey, KeyFile, Section
 from stackfile.sources import Files, parse_document, top_options
@@ -371,6 +380,7 @@ class Environment:
     guests: tuple[Guest, ...]
     own_host: bool
     user: str
+    kept: tuple[int, ...]
 
     @property
     def login(self) -> tuple[str, ...]:
@@ -425,7 +435,8 @@ class Lab(Section):
             host = hosts[name if own_host else student.host or ""]
             own = guest_names(name, [guest.name for guest in template.guests], own_host=own_host)
             guests = tuple(guest for guest in host.guests if guest.name in own)
-            yield Environment(name, student, host, guests, own_host, template.user)
+            kept = kept_of(student, self.roster.keep)
+            yield Environment(name, student, host, guests, own_host, template.user, kept)
 
     @classmethod
     def from_mapping(

@@ -8,12 +8,14 @@ from ipaddress import ip_address
 import pulumi
 
 import config
+from components import libvirt
 from components.guest import Guest
 from components.hypervisor import HypervisorHost
+from providers.student_host import StudentHost
 
 
 class StudentEnvironment(pulumi.ComponentResource):
-    """The guests of one student, which know one another and their host by name.
+    """The guests of one student, which know one another and their host by name; the account on an own host.
 
     All that belongs to the student is below it, so that a plan shows whom it is about.
 
@@ -44,12 +46,27 @@ class StudentEnvironment(pulumi.ComponentResource):
         }
         super().__init__("kvm:index:StudentEnvironment", name, declared, opts)
         inside = pulumi.ResourceOptions(parent=self)
+        if environment.own_host:
+            self._account(environment, on)
         names = neighbours(environment)
         self.guests = {
             guest.name: Guest(guest.name, guest, on, names, inside) for guest in environment.guests
         }
         self.summary = {"host": environment.host.name, "guests": list(self.guests)}
         self.register_outputs(self.summary)
+
+    def _account(self, environment: config.Environment, on: HypervisorHost) -> StudentHost:
+        props = {
+            **on.common,
+            "user": environment.user,
+            "keys": list(environment.login),
+            "generation": environment.student.generation,
+            "kept": list(environment.kept),
+            "pool": libvirt.pool_name(on.stack),
+        }
+        # what is there when it is made is not the student's: the stack's pool must be among it
+        options = pulumi.ResourceOptions(parent=self, depends_on=[on.libvirt, on.pool])
+        return StudentHost(environment.name, props, options)
 
 
 def neighbours(environment: config.Environment) -> dict[str, str]:

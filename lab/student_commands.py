@@ -86,6 +86,8 @@ def _turn(settings: Settings) -> AbstractContextManager[object]:
 def _up(settings: Settings, environments: Sequence[Environment]) -> int:
     """Run `pulumi up` for these environments: the testbed's, or the user's with the user's own login."""
     options = ["up", "--yes", "--skip-preview", *students.targets(settings.stack, environments)]
+    if any(one.own_host for one in environments):
+        options.append("--refresh")  # its student is root there: packages and bridge may be anything
     if foreign_hosts(settings):
         shared = ["--stack", settings.stack, "--policy-pack", "policies", "--parallel", str(PARALLEL)]
         return UserEngine(settings.root).run([*options, *shared])

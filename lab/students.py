@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from config import NAMESPACE, Environment, Lab
 from providers.errors import LabError
 from stackfile import rosterfile
 from stackfile.mistakes import near
-from stackfile.roster import Roster, kept_by_default
+from stackfile.roster import Roster, kept_by_default, kept_of
 
 Decision = Callable[[Environment, int], dict[str, object]]
 
@@ -53,7 +52,7 @@ def reset(environment: Environment, keep: int) -> dict[str, object]:
     Raises:
         LabError: the present disk would go, and is protected.
     """
-    now, kept = environment.student.generation, disks_kept(environment, keep)
+    now, kept = environment.student.generation, environment.kept
     if keep == 0 and any(guest.protect for guest in environment.guests):
         raise LabError(
             f"reset {environment.name}",
@@ -69,7 +68,7 @@ def undo_reset(environment: Environment, keep: int) -> dict[str, object]:
     Raises:
         LabError: no earlier disk is kept.
     """
-    now, kept = environment.student.generation, disks_kept(environment, keep)
+    now, kept = environment.student.generation, environment.kept
     if not kept:
         raise LabError(
             f"undo the reset of {environment.name}",
@@ -79,16 +78,10 @@ def undo_reset(environment: Environment, keep: int) -> dict[str, object]:
     return _edit(kept[0], (now, *kept[1:]), keep)
 
 
-def disks_kept(environment: Environment, keep: int) -> tuple[int, ...]:
-    """Return the generations whose disks are kept, the one to go back to first."""
-    student = environment.student
-    return tuple(kept_by_default(student.generation, keep)) if student.kept is None else student.kept
-
-
 def told(environment: Environment, edit: Mapping[str, object], keep: int) -> str:
     """Return what an edit by `reset` or `undo_reset` says, for people."""
     student = environment.student.model_copy(update=edit)
-    kept = disks_kept(dataclasses.replace(environment, student=student), keep)
+    kept = kept_of(student, keep)
     return (
         f"{environment.name} has the disk of generation {student.generation}, "
         f"kept: {', '.join(map(str, kept)) or 'none'}"

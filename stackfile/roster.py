@@ -298,7 +298,13 @@ class _Deriving:
         address = self._address(student, {**numbers, "guest": 0})
         if not isinstance(options, Mapping) or address is None:
             return
+        if not student.options.get("ssh_keys") and not student.options.get("ssh_key_files"):
+            expected = "a key here or in ssh_key_files (there is no password login)"
+            self._found((*student.location, "ssh_keys"), expected, "none")
         host: dict[str, object] = {"name": name, "address": address, **options}
+        packages = options.get("packages", [])
+        if isinstance(packages, list | tuple) and "sudo" not in packages:
+            host["packages"] = [*packages, "sudo"]
         if "host_keys" in student.options:
             host["host_keys"] = student.options["host_keys"]
         index = int(student.location[-1])
@@ -383,6 +389,11 @@ class _Deriving:
 
 def _is_list_of_mappings(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(element, Mapping) for element in value)
+
+
+def kept_of(student: Student, keep: int) -> tuple[int, ...]:
+    """Return the generations of a student whose disks are kept, the one to go back to first."""
+    return tuple(kept_by_default(student.generation, keep)) if student.kept is None else student.kept
 
 
 def kept_by_default(generation: int, keep: int) -> list[int]:

@@ -191,6 +191,23 @@ def test_an_environment_is_above_all_that_is_the_students_and_its_guests_know_on
     ]
 
 
+def test_a_student_has_an_account_on_a_host_of_his_own() -> None:
+    written = stack_file(student(1, 2, None, "own", ssh_keys=[KEY], generation=3))
+    described = config.Lab.from_mapping(written, Path(), stack="lab")
+
+    def program() -> None:
+        (environment,) = described.environments
+        on = HypervisorHost("g1s2", environment.host, "lab", described.images)
+        StudentEnvironment(environment.name, environment, on)
+
+    requests = registered(program)
+    asked = requests["StudentHost", "g1s2"]
+    assert {("Pool", "g1s2-pool"), ("LibvirtHost", "g1s2")} <= earlier(asked)
+    given = {name: inputs(asked)[name] for name in ("user", "keys", "generation", "kept", "pool")}
+    assert given == {"user": "student", "keys": [KEY], "generation": 3, "kept": [2], "pool": "kvm-lab-lab"}
+    assert "sudo" in inputs(requests["AptPackages", "g1s2"])["packages"]
+
+
 def test_the_user_data_is_secret_and_the_seeds_name_is_not(requests: Requests) -> None:
     seed = inputs(requests["CloudInitDisk", "web"])
     assert SECRET_MARK in seed["userData"]

@@ -78,9 +78,16 @@ def test_a_students_own_host_is_a_host_of_the_lab() -> None:
     (own,) = lab_of(written).environments
     assert (own.own_host, own.host.name, own.host.address) == (True, "g1s2", "198.51.100.112")
     assert own.host.migration
+    assert own.host.packages == ("sudo",)
+    assert (own.user, own.login) == ("student", (STUDENTS_KEY,))
     assert [(guest.name, str(guest.address.ip)) for guest in own.guests] == [("g1s2-1", "198.51.100.162")]
     written["hosts"] = []
     assert [host.name for host in lab_of(written).hosts] == ["g1s2"]
+
+
+def test_nobody_could_log_in_to_an_own_host_without_a_key() -> None:
+    found = mistakes(stack_file(student(1, 2, None, "own")))
+    assert list(found) == ["roster.students[0] (g1s2) ssh_keys"]
 
 
 def test_who_comes_or_goes_changes_nobody_else() -> None:
@@ -150,7 +157,8 @@ def test_all_mistakes_at_once_with_student_and_line(tmp_path: Path) -> None:
         "no more than the 2000 MiB of memory that h1 has for its guests; 2048 with this guest"
     )
     assert found["students.csv:11 (g1s8) host"] == "no host: with this template it is g1s8 itself; h1"
-    assert len(found) == 8
+    assert found["students.csv:11 (g1s8) ssh_keys"].startswith("a key here or in ssh_key_files")
+    assert len(found) == 9
 
 
 def test_a_template_is_wrong_once_however_many_students_have_it() -> None:

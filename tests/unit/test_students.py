@@ -10,7 +10,7 @@ import yaml
 from config import Environment, Lab
 from lab import students
 from providers.errors import LabError
-from tests.unit.test_roster import lab_of, stack_file, student
+from tests.unit.test_roster import KEY, lab_of, stack_file, student
 
 
 def after(environment: Environment, edit: dict[str, object], keep: int = 1) -> Environment:
@@ -90,7 +90,7 @@ def test_the_edit_is_written_where_the_student_stands(tmp_path: Path, kind: str)
 
 
 def test_the_targets_are_one_students() -> None:
-    lab = lab_of(stack_file(student(1, 1), student(1, 2, None, "own")))
+    lab = lab_of(stack_file(student(1, 1), student(1, 2, None, "own", ssh_keys=[KEY])))
     inside = "urn:pulumi:class::kvm-lab::kvm:index:"
     shared, own = (students.targets("class", [one]) for one in lab.environments)
     assert shared == [

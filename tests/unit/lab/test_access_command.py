@@ -172,7 +172,13 @@ def test_sheets_follow_the_roster_and_those_of_students_that_left_go(
     students = [
         {"group": 1, "student": 1, "host": "g1", "template": "one"},
         {"group": 1, "student": 2, "host": "g1", "template": "two"},
-        {"group": 2, "student": 1, "template": "own", "host_keys": [keys["g2s1"]]},
+        {
+            "group": 2,
+            "student": 1,
+            "template": "own",
+            "host_keys": [keys["g2s1"]],
+            "ssh_keys": [keys["g2s1"]],
+        },
     ]
     give_roster(
         root,
