@@ -58,7 +58,7 @@ test: ## every test, beside a running `make up` too
 	@scripts/lint
 	@toolchain/build .lab/bin
 	@cd toolchain/libvirt && go test ./...
-	@$(PYTHON) -m pytest
+	@scripts/run-tests
 
 faults: ## faults in network changes; SEED=1 ONLY='power cut'
 	@scripts/setup toolchain/debian-packages.txt testbed/debian-packages.txt tests/debian-packages.txt

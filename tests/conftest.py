@@ -14,7 +14,7 @@ from tests import places
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".lab/cache"
 IMAGES = ROOT / ".lab/images"
-DIRECTORY = ROOT / ".lab/test"
+DIRECTORY = ROOT / f".lab/test{places.SLOT or ''}"
 
 
 @pytest.fixture(scope="session")
