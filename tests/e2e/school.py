@@ -36,7 +36,7 @@ class School:
     file: Path
     key: str
     hosts: list[dict[str, Any]]
-    template: dict[str, Any]
+    templates: list[dict[str, Any]]
     roster: dict[str, Any]
     log: list[str] = field(default_factory=list)
 
@@ -45,7 +45,7 @@ class School:
         config = {
             "kvm-lab:images": [IMAGE],
             "kvm-lab:hosts": self.hosts,
-            "kvm-lab:templates": [self.template],
+            "kvm-lab:templates": self.templates,
             "kvm-lab:roster": self.roster,
         }
         self.file.write_text(yaml.safe_dump({"config": config}, sort_keys=False))
@@ -123,10 +123,11 @@ class School:
 
     def on(self, host: str, script: str) -> str:
         """Run a shell script on a host as root, and return what it printed."""
-        with connect(self._host(host).endpoint) as session:
+        with connect(self.host(host).endpoint) as session:
             return session.run(["sh", "-c", script]).stdout
 
-    def _host(self, name: str) -> Host:
+    def host(self, name: str) -> Host:
+        """Return a host of the stack with its pinned keys."""
         lab = Lab.from_stack_file(self.file, root=ROOT, check_files=False)
         return next(host for host in lab.hosts if host.name == name).with_known_hosts(ROOT)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests import places
+from tests.conftest import ROOT
 from tests.contract.conftest import make_key
+from tests.e2e.guest import GuestLogin
 from tests.e2e.school import FOLDER, NETWORK, School, changed, host, roster
 
 MARKER = "/home/student/marker"
@@ -33,7 +37,7 @@ def school(
         file=folder / "Pulumi.class.yaml",
         key=str(folder / "id"),
         hosts=[host("h1", 11), host("h2", 12)],
-        template={"name": "small", "guests": [guest]},
+        templates=[{"name": "small", "guests": [guest]}],
         roster=roster(places.address(100, NETWORK), (1, 1, "h1"), (1, 2, "h1"), (2, 1, "h2")),
     )
     failed = request.session.testsfailed
@@ -79,8 +83,32 @@ def test_everybody_has_what_the_roster_says(school: School) -> None:
         mark(school, name)
 
 
+def test_teacher_and_students_are_told_how_to_log_in_and_who_is_there(school: School) -> None:
+    school.done("access")
+    folder = ROOT / ".lab/access/class"
+    login = [
+        "ssh",
+        "-F",
+        str(folder / "ssh_config"),
+        "-i",
+        school.key,
+        "-o",
+        "BatchMode=yes",
+        "g1s2",
+        "hostname",
+    ]
+    done = subprocess.run(login, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "g1s2"), done.stderr
+    assert {f"{name}.md" for name in STUDENTS} <= {path.name for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    shown = school.done("show").text
+    for name in STUDENTS:
+        assert re.search(rf"vnet\d+.*\b{name}\b", shown), shown
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
 def test_an_edited_key_waits_for_the_next_boot_and_costs_no_disk(school: School, tmp_path: Path) -> None:
-    (guest,) = school.template["guests"]
+    (guest,) = school.templates[0]["guests"]
     guest["ssh_keys"].append(make_key(tmp_path / "new"))
     before = {name: boot_id(school, name) for name in STUDENTS}
     outcome = school.done("up")
@@ -150,6 +178,31 @@ def test_a_student_comes_and_one_goes_whose_disk_was_given_up(school: School) ->
     assert {name.split("-")[0] for name in changed(outcome)} == {"g1s2"}
     assert "g1s2" not in school.on("h1", "virsh list --all --name; ls -R /var/lib/libvirt/images")
     assert {name: boot_id(school, name) for name in before} == before
+
+
+def test_a_host_of_ones_own_is_reset_with_what_its_student_made(school: School) -> None:
+    own = {key: value for key, value in host("", 0).items() if key not in ("name", "address")}
+    school.templates.append({"name": "own", "hypervisor": own})
+    key = Path(f"{school.key}.pub").read_text().strip()
+    for entry in school.roster["students"]:
+        entry["template"] = "small"
+    school.roster["students"].append({"group": 4, "student": 1, "template": "own", "ssh_keys": [key]})
+    school.done("up")
+    address = str(places.address(141, NETWORK))
+    (host_key,) = school.host("g4s1").pinned_keys[:1]
+    login = GuestLogin(address, "student", host_key, school.key, FOLDER / "known_hosts.g4s1")
+    assert login.ssh("sudo", "-n", "id", "-u").strip() == "0"
+    made = "<domain type='qemu'><name>mine</name><memory>65536</memory><os><type>hvm</type></os></domain>"
+    login.ssh("sh", "-c", f"echo {shlex.quote(made)} >mine.xml && virsh -c qemu:///system define mine.xml")
+    login.ssh("sudo", "sh", "-c", "sed -i s/bridge_fd.*/bridge_fd\\ 9/ /etc/network/interfaces")
+    school.done("reset", "g4s1")
+    assert school.on("g4s1", "virsh list --all --name").split() == []
+    assert "bridge_fd 0" in school.on("g4s1", "cat /etc/network/interfaces")
+    school.done("undo-reset", "g4s1")
+    assert school.on("g4s1", "virsh list --all --name").split() == ["mine"]
+    school.on("g4s1", "virsh undefine mine")
+    school.roster["students"].pop()
+    assert "g4s1" in changed(school.done("up"))
 
 
 def test_a_second_lab_beside_it_and_both_go_without_a_trace(school: School) -> None:
