@@ -46,6 +46,7 @@ class Guest(pulumi.ComponentResource):
         guest: the guest as the stack file describes it.
         on: the hypervisor.
         neighbours: names by address, for its /etc/hosts; empty, that file is the distribution's.
+        keeps_image: whether another image is for its next disk; else it is refused for the disk in use.
         opts: as for every resource.
 
     Attributes:
@@ -62,12 +63,15 @@ class Guest(pulumi.ComponentResource):
         guest: config.Guest,
         on: HypervisorHost,
         neighbours: Mapping[str, str] | None = None,
+        *,
+        keeps_image: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         declared = {"image": guest.image, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib}
         super().__init__("kvm:index:Guest", name, declared, opts)
         self._name, self._guest, self._on = name, guest, on
         self._neighbours = neighbours or {}
+        self._keeps_image = keeps_image
         self._domain_name = f"{on.stack}-{guest.name}"
         self._mac = config.mac_address(on.stack, guest.name)
 
@@ -150,7 +154,9 @@ class Guest(pulumi.ComponentResource):
             "discard": self._guest.discard_disk,
         }
         # a newer image is for new disks: this one keeps the base that it was made from
-        ignored = ["base"] if generation == self._guest.generation else ["base", "image", "size"]
+        in_use = generation == self._guest.generation
+        ignored = ["base", *(["image"] if self._keeps_image or not in_use else [])]
+        ignored += [] if in_use else ["size"]
         return GuestDisk(
             f"{self._name}-g{generation}",
             props,

@@ -50,7 +50,8 @@ class StudentEnvironment(pulumi.ComponentResource):
             self._account(environment, on)
         names = neighbours(environment)
         self.guests = {
-            guest.name: Guest(guest.name, guest, on, names, inside) for guest in environment.guests
+            guest.name: Guest(guest.name, guest, on, names, keeps_image=True, opts=inside)
+            for guest in environment.guests
         }
         self.summary = {"host": environment.host.name, "guests": list(self.guests)}
         self.register_outputs(self.summary)

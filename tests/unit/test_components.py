@@ -180,6 +180,8 @@ def test_an_environment_is_above_all_that_is_the_students_and_its_guests_know_on
     below = {name: request.parent for (kind, name), request in requests.items() if kind == "Guest"}
     assert below.keys() == {"g1s2-web", "g1s2-db"}
     assert all(urn.endswith("kvm:index:StudentEnvironment::g1s2") for urn in below.values())
+    # another image of the template is for new and reset environments
+    assert set(requests["GuestDisk", "g1s2-web-g1"].ignoreChanges) == {"base", "image"}
     seed = inputs(requests["CloudInitDisk", "g1s2-web"])["userData"]["value"]
     hosts = next(file for file in yaml.safe_load(seed)["write_files"] if file["path"] == "/etc/hosts")
     assert hosts["content"].splitlines()[1:] == [
