@@ -227,6 +227,7 @@ class Guest(pulumi.ComponentResource):
             "console_log": libvirt.console_log(self._domain_name),
             "domain_id": domain.id,
             "seed": digest,
+            "parallel": self._on.host.parallel,
         }
         return GuestReady(self._name, props, pulumi.ResourceOptions(parent=self))
 

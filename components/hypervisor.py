@@ -86,7 +86,7 @@ class HypervisorHost(pulumi.ComponentResource):
         }
         self.bases = {image.name: self._base_image(image) for image in used}
         self.provider = libvirt.provider(
-            host.endpoint, host.shutdown_timeout, pulumi.ResourceOptions(parent=self)
+            host.endpoint, host.shutdown_timeout, host.parallel, pulumi.ResourceOptions(parent=self)
         )
         in_libvirt = pulumi.ResourceOptions(parent=self, provider=self.provider, depends_on=[self.libvirt])
         self.pool = libvirt.pool(host.endpoint, stack, in_libvirt)

@@ -18,25 +18,30 @@ from providers.transport import Endpoint
 IMAGES = "/var/lib/libvirt/images"
 
 
-def uri(endpoint: Endpoint, shutdown_timeout: int) -> str:
+def uri(endpoint: Endpoint, shutdown_timeout: int, parallel: int) -> str:
     """Return the libvirt URI of a host, for the plugin in toolchain/libvirt.
 
     All that is needed to trust the host is in it: no known_hosts file and no ~/.ssh/config is read.
-    A guest has `shutdown_timeout` seconds to power off before its power is cut.
+    A guest has `shutdown_timeout` seconds to power off before its power is cut. `parallel` operations are
+    under way at once; a new guest is paused until kvm:GuestReady lets it boot.
     """
     address = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
     query = [("host_keys", key) for key in endpoint.host_keys]
     if endpoint.identity_file is not None:
         query.insert(0, ("keyfile", endpoint.identity_file))
-    query.append(("shutdown_timeout", str(shutdown_timeout)))
+    query += [
+        ("shutdown_timeout", str(shutdown_timeout)),
+        ("slots", str(parallel)),
+        ("created", "paused"),
+    ]
     return f"qemu+ssh://{endpoint.user}@{address}:{endpoint.port}/system?{urlencode(query)}"
 
 
 def provider(
-    endpoint: Endpoint, shutdown_timeout: int, opts: pulumi.ResourceOptions | None = None
+    endpoint: Endpoint, shutdown_timeout: int, parallel: int, opts: pulumi.ResourceOptions | None = None
 ) -> pulumi_libvirt.Provider:
     """Return the provider for all of libvirt's things on a host. It connects when it is first used."""
-    return pulumi_libvirt.Provider(endpoint.host, uri=uri(endpoint, shutdown_timeout), opts=opts)
+    return pulumi_libvirt.Provider(endpoint.host, uri=uri(endpoint, shutdown_timeout, parallel), opts=opts)
 
 
 def pool_name(stack: str) -> str:

@@ -19,7 +19,8 @@ from providers.errors import LabError
 from testbed import processes
 
 PROJECT = NAMESPACE  # a stack file's options stand under the project's name
-PARALLEL = 32
+PARALLEL = 256
+"""Operations at once, guests that wait for their turn to boot among them; a host has limits of its own."""
 ORPHAN_PATIENCE = 60.0
 """Seconds for an orphaned `pulumi` to bring what it is making to an end."""
 SWITCHES = {

@@ -64,6 +64,8 @@ class HostProvider(ResourceProvider, Generic[Inputs]):
     """Inputs whose change makes a new thing; the old one is deleted first."""
     stays_on_host: ClassVar[bool] = False
     """Whether the thing of another host is another thing: the old one is deleted where it is."""
+    hints: ClassVar[frozenset[str]] = frozenset()
+    """Inputs that say how a thing is made, not what it is: they are not compared."""
     secret_inputs: ClassVar[frozenset[str]] = frozenset()
     """Inputs whose values no message may show."""
 
@@ -199,7 +201,7 @@ class HostProvider(ResourceProvider, Generic[Inputs]):
         stored = self._with_defaults(outs)
         return {
             name
-            for name in self.inputs_model.model_fields
+            for name in self.inputs_model.model_fields.keys() - self.hints
             if _contains_unknown(wanted.get(name))
             or _without_none(stored.get(name)) != _without_none(wanted.get(name))
         }

@@ -15,10 +15,10 @@ import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult
 from pydantic import Field
 
-from providers import base_pool
+from providers import addresses, base_pool
 from providers.base import HostInputs, HostProvider, HostResource
 from providers.libvirt_host import VIRSH
-from providers.state import image
+from providers.state import image, virsh
 from providers.transport import Session, connect
 
 NEW_DISK = "Raise the guest's generation to give it a new, empty disk; the old one is then deleted"
@@ -79,10 +79,18 @@ class GuestDiskProvider(HostProvider[GuestDiskInputs]):
         return self.create_thing(news)[1]
 
     def delete_thing(self, inputs: GuestDiskInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Take away the bases that the disk was the last to need; the volume is removed as what it is."""
-        with connect(inputs.endpoint) as session, session.lock(base_pool.KIND):
-            for base in base_pool.sweep(session):
-                self.progress(inputs, f"removed {base}: no stack asks for it and no disk needs it any more")
+        """Take away the bases that the disk was the last to need; the volume is removed as what it is.
+
+        With the guest, what a broken run of its GuestReady left goes too.
+        """
+        with connect(inputs.endpoint) as session:
+            with session.lock(base_pool.KIND):
+                for base in base_pool.sweep(session):
+                    self.progress(
+                        inputs, f"removed {base}: no stack asks for it and no disk needs it any more"
+                    )
+            if not _has_domain(session, inputs):
+                addresses.sweep(session, inputs.stack, inputs.domain)
 
 
 class GuestDisk(HostResource, module="kvm", name="GuestDisk"):
@@ -133,9 +141,22 @@ def _size(session: Session, inputs: GuestDiskInputs) -> int | None:
     return image.parse_info(said.stdout).virtual_size
 
 
+def _has_domain(session: Session, inputs: GuestDiskInputs) -> bool:
+    listed = session.run([*VIRSH, "list", "--all", "--name"], check=False)
+    return listed.exit_status != 0 or inputs.domain in listed.stdout.split()
+
+
 def _grow(session: Session, inputs: GuestDiskInputs) -> None:
+    if _in_use(session, inputs):
+        session.run([*VIRSH, "blockresize", inputs.domain, inputs.file, f"{inputs.size}B"])
+    else:
+        session.run([*VIRSH, "vol-resize", "--vol", inputs.file, "--capacity", f"{inputs.size}B"])
+
+
+def _in_use(session: Session, inputs: GuestDiskInputs) -> bool:
+    """Say whether the guest runs with this disk, not with another generation's."""
     state = session.run([*VIRSH, "domstate", "--domain", inputs.domain], check=False).stdout.strip()
     if state in ("", "shut off", "crashed"):  # "": no such domain yet
-        session.run([*VIRSH, "vol-resize", "--vol", inputs.file, "--capacity", f"{inputs.size}B"])
-    else:
-        session.run([*VIRSH, "blockresize", inputs.domain, inputs.file, f"{inputs.size}B"])
+        return False
+    disks = session.run([*VIRSH, "domblklist", "--domain", inputs.domain]).stdout
+    return inputs.file in virsh.parse_block_sources(disks)

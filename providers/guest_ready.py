@@ -1,4 +1,8 @@
-"""kvm:GuestReady - a guest answers on its address with the SSH host key that its seed gave it."""
+"""kvm:GuestReady - a guest boots, and answers on its address with the SSH host key that its seed gave it.
+
+libvirt's plugin pauses a new domain as soon as it has started it, and leaves one that is off as it is: all
+guests boot from here, a few of a host at once, each once its address is reserved.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import Any, ClassVar, NoReturn
 import pulumi
 from pydantic import Field, IPvAnyAddress
 
+from providers import addresses, boot_slots
 from providers.base import HostInputs, HostProvider, HostResource
 from providers.errors import LabError, tail
 from providers.libvirt_host import VIRSH
@@ -24,6 +29,7 @@ OTHER_KEY_GRACE = 20.0  # an image may show a key of its own until cloud-init ha
 CONSOLE_BYTES = 16384
 CONSOLE_LINES = 17
 ENDED = ("shut off", "crashed")
+STARTS = {"paused": "resume", "shut off": "start"}
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Za-z0-9]|[^\n\t\x20-\x7e\u00a0-\uffff]")
 
 
@@ -40,28 +46,27 @@ class GuestReadyInputs(HostInputs):
     console_log: str
     """File on the host with what the guest writes on its serial console."""
     timeout: float = Field(default=READY_TIMEOUT, gt=0)
-    """Seconds to wait for it; without hardware virtualisation a boot takes minutes."""
+    """Seconds to wait for it from when it may boot; without hardware virtualisation that takes minutes."""
     domain_id: str
     """Identity of the domain: another one must become ready again."""
     seed: str
     """Digest of the guest's seed."""
+    parallel: int = Field(default=boot_slots.DEFAULT, ge=1, le=boot_slots.MOST)
+    """How many guests of the host may boot at once."""
     ready: bool = True
     """It answers; a refresh tells when it does not."""
 
 
 class GuestReadyProvider(HostProvider[GuestReadyInputs]):
-    """Waits for guests. Changes nothing in them."""
+    """Starts guests and waits for them. Changes nothing in them."""
 
     inputs_model: ClassVar[type[HostInputs]] = GuestReadyInputs
     stays_on_host: ClassVar[bool] = True
+    hints: ClassVar[frozenset[str]] = frozenset({"parallel"})
 
     def create_thing(self, inputs: GuestReadyInputs) -> tuple[str, dict[str, Any]]:
-        """Wait until the guest answers."""
-        with (
-            connect(inputs.endpoint) as session,
-            self.phase(inputs, f"{inputs.guest}: wait until it answers at {inputs.address}"),
-        ):
-            _wait(session, inputs)
+        """Reserve the guest's address, let it boot when it is its turn, wait until it answers."""
+        self._boot(inputs)
         return inputs.domain, {}
 
     def read_thing(self, inputs: GuestReadyInputs, outs: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG002
@@ -71,19 +76,38 @@ class GuestReadyProvider(HostProvider[GuestReadyInputs]):
         return {"ready": key == inputs.public_key}
 
     def update_thing(self, olds: GuestReadyInputs, news: GuestReadyInputs) -> dict[str, Any]:
-        """Wait until the guest answers again."""
-        extra = self.create_thing(news)[1]
-        if olds.domain_id == news.domain_id and olds.seed != news.seed:
-            self.progress(news, f"{news.guest}: its edited seed takes effect when the guest is rebooted")
-        return extra
+        """Let the guest boot if it does not run, with its address reserved; wait until it answers again."""
+        booted = self._boot(news, olds)
+        if not booted and olds.domain_id == news.domain_id and olds.seed != news.seed:
+            self.progress(
+                news,
+                f"the edited seed takes effect at the next boot of {news.guest} "
+                f"(make apply STUDENT={news.guest} boots it)",
+            )
+        return {}
 
     def delete_thing(self, inputs: GuestReadyInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Remove the console's log, which libvirt leaves behind, and its older parts (.0, .1, …)."""
+        """Free the address; remove the console's log, which libvirt leaves, and its older parts (.0, …)."""
         folder = posixpath.dirname(inputs.console_log)
         parts = f"{re.escape(inputs.console_log)}(\\.[0-9]+)?"
         argv = ["find", folder, "-maxdepth", "1", "-regextype", "posix-extended", "-regex", parts, "-delete"]
         with connect(inputs.endpoint) as session:
             session.run(argv)
+            addresses.release(session, inputs.address, inputs.stack, inputs.guest)
+
+    def _boot(self, inputs: GuestReadyInputs, olds: GuestReadyInputs | None = None) -> bool:
+        """Return whether the guest had to be started, once it answers."""
+        text = f"{inputs.guest}: waits for its turn, {inputs.parallel} guests of this host boot at once"
+        # before a connection is opened: those that wait use nothing of the host's
+        with (
+            boot_slots.held(inputs.endpoint, inputs.parallel, lambda: self.progress(inputs, text)),
+            connect(inputs.endpoint, lasting=True) as session,
+            self.phase(inputs, f"{inputs.guest}: wait until it answers at {inputs.address}"),
+        ):
+            _reserve(session, inputs, olds)
+            started = _start(session, inputs)
+            _wait(session, inputs)
+        return started
 
 
 class GuestReady(HostResource, module="kvm", name="GuestReady"):
@@ -100,8 +124,26 @@ class GuestReady(HostResource, module="kvm", name="GuestReady"):
     ) -> None:
         # all inputs are given: while one is not known yet, the plan would show those left out as dropped
         super().__init__(
-            GuestReadyProvider(), name, {"timeout": READY_TIMEOUT, "ready": True, **props}, opts=opts
+            GuestReadyProvider(),
+            name,
+            {"timeout": READY_TIMEOUT, "parallel": boot_slots.DEFAULT, "ready": True, **props},
+            opts=opts,
         )
+
+
+def _reserve(session: Session, inputs: GuestReadyInputs, olds: GuestReadyInputs | None) -> None:
+    """Reserve the guest's address, and free the one it had before."""
+    if olds is not None and (olds.address, olds.stack) != (inputs.address, inputs.stack):
+        addresses.release(session, olds.address, olds.stack, olds.guest)
+    addresses.reserve(session, inputs.address, inputs.stack, inputs.guest, inputs.domain)
+
+
+def _start(session: Session, inputs: GuestReadyInputs) -> bool:
+    """Let a guest that does not run boot; return whether it was so."""
+    verb = STARTS.get(_domain_state(session, inputs))
+    if verb is not None:
+        session.run([*VIRSH, verb, "--domain", inputs.domain])
+    return verb is not None
 
 
 def _wait(session: Session, inputs: GuestReadyInputs) -> None:

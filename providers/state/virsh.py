@@ -78,6 +78,12 @@ def parse_volume_paths(table: str) -> list[str]:
     return [match[2] for match in matches if match]
 
 
+def parse_block_sources(table: str) -> list[str]:
+    """Return the files and devices in what `virsh domblklist` prints, an empty drive's "-" among them."""
+    rows = (line.split(maxsplit=1) for line in table.splitlines()[2:])
+    return [row[1].rstrip() for row in rows if len(row) > 1]
+
+
 def parse_domain_type(xml: str) -> Literal["kvm", "qemu"]:
     """Return the fastest kind of domain the host can run: "kvm" where its hardware helps.
 

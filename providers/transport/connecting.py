@@ -29,7 +29,7 @@ DEAD_PEER_MS = 120_000
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
-def connect(endpoint: Endpoint, *, timeout: float = 15.0) -> Session:
+def connect(endpoint: Endpoint, *, timeout: float = 15.0, lasting: bool = False) -> Session:
     """Log in to `endpoint` and return the session.
 
     Waits for a turn when this process already has SESSIONS_PER_HOST sessions with the host.
@@ -37,6 +37,8 @@ def connect(endpoint: Endpoint, *, timeout: float = 15.0) -> Session:
     Args:
         endpoint: the host, its pinned keys and the login.
         timeout: seconds for TCP, key exchange and login together.
+        lasting: it lasts for minutes, mostly idle: once logged in (sshd counts no further) it takes up no
+            turn. The caller limits how many there are.
 
     Raises:
         ConnectError: no answer, or no SSH server there.
@@ -49,6 +51,8 @@ def connect(endpoint: Endpoint, *, timeout: float = 15.0) -> Session:
     except BaseException:
         turn()
         raise
+    if lasting:
+        turn()
     return Session(endpoint, transport, on_close=turn)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import threading
@@ -220,6 +221,21 @@ class TestTurns:
         for thread in threads:
             thread.join()
         assert done == [0] * SESSIONS_PER_HOST
+
+    def test_sessions_that_last_take_up_no_turn(self, server: Server) -> None:
+        with contextlib.ExitStack() as kept:
+            for _ in range(SESSIONS_PER_HOST + 1):
+                kept.enter_context(connect(server.endpoint, lasting=True))
+            last: list[int] = []
+
+            def work() -> None:
+                with connect(server.endpoint) as session:
+                    last.append(session.run(["true"]).exit_status)
+
+            thread = threading.Thread(target=work, daemon=True)
+            thread.start()
+            thread.join(30)
+            assert last == [0]
 
     def test_descriptors_are_given_back(self, server: Server) -> None:
         def descriptors() -> int:

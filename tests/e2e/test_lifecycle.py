@@ -249,6 +249,27 @@ def test_a_key_comes_and_goes_at_the_next_boot_and_the_disk_stays(lab: Lab, tmp_
     assert lab.stack.changed_nothing()
 
 
+@pytest.mark.parametrize(("left", "servers"), [("paused", [NAME_SERVER]), ("shut off", [])])
+def test_a_guest_that_was_left_before_its_boot_boots_with_what_was_edited_since(
+    lab: Lab, left: str, servers: list[str]
+) -> None:
+    virsh(lab.machine, "destroy", DOMAIN)
+    if left == "paused":  # as a run leaves it that was broken off before it was the guest's turn
+        virsh(lab.machine, "start", "--paused", DOMAIN)
+    plan = lab.stack.plan("--refresh")
+    assert plan["GuestReady web"] == "update"
+    assert ("Domain web" in plan) == (left == "shut off")
+    lab.guest.update(dns=servers)
+    lab.up()
+    assert virsh(lab.machine, "domstate", DOMAIN).strip() == "running"
+    lab.login.wait()
+    lab.login.ssh("sudo", "cloud-init", "status", "--wait")
+    asked = lab.login.ssh("cat", "/run/systemd/resolve/resolv.conf")
+    assert (f"nameserver {NAME_SERVER}" in asked) == bool(servers)
+    assert lab.login.ssh("cat", "/marker").strip() == "kept"
+    assert lab.stack.changed_nothing()
+
+
 def test_a_guest_is_at_its_edited_address_at_once_with_its_disk(lab: Lab) -> None:
     lab.guest["address"] = f"{OTHER_ADDRESS}/24"
     plan = lab.stack.plan()

@@ -48,8 +48,8 @@ def inputs(machine: Machine, **edits: object) -> dict[str, Any]:
     return {**inputs_on(machine), **disk, **edits}
 
 
-def size_of(machine: Machine) -> int:
-    said = machine.ssh(["qemu-img", "info", "--force-share", "--output=json", FILE]).stdout
+def size_of(machine: Machine, file: str = FILE) -> int:
+    said = machine.ssh(["qemu-img", "info", "--force-share", "--output=json", file]).stdout
     return int(json.loads(said)["virtual-size"])
 
 
@@ -65,6 +65,18 @@ def test_a_disk_grows_whatever_its_guest_does(host: Machine, state: str) -> None
     grown = provider.update("x", outs, inputs(host, size=24 * MIB)).outs or {}
     assert size_of(host) == 24 * MIB
     assert (provider.read("x", grown).outs or {})["size"] == 24 * MIB
+
+
+@pytest.mark.parametrize("command", ["start", "start --paused"])
+def test_a_disk_of_another_generation_grows_beside_the_guest_that_runs(host: Machine, command: str) -> None:
+    other = f"{FOLDER}/web-g2.qcow2"
+    host.ssh(["virsh", "vol-create-as", "disks", "web-g2.qcow2", "8M", "--format", "qcow2"])
+    host.ssh(["virsh", *command.split(), DOMAIN])
+    GuestDiskProvider().create(inputs(host, file=other, size=24 * MIB))
+    assert size_of(host, other) == 24 * MIB
+    assert size_of(host) == 8 * MIB
+    GuestDiskProvider().create(inputs(host, size=16 * MIB))
+    assert size_of(host) == 16 * MIB
 
 
 def test_one_that_is_not_there_yet_is_no_mistake(hypervisor: Machine) -> None:

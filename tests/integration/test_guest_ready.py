@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 
 from providers import guest_ready
 from providers.errors import LabError
+from providers.guest_disk import GuestDiskProvider
 from providers.guest_ready import GuestReadyProvider
 from testbed import Machine, Testbed
 from tests.inputs import inputs_on
 
 DOMAIN = "readiness"
+ADDRESSES = "/var/lib/kvm-lab/addresses"
 LOG = f"/var/log/libvirt/qemu/{DOMAIN}.console.log"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKqm3cUbuTrjjOrhZVyOUXzrgzLoGHVeBTdyZhYYcM"
 XML = f"""<domain type="qemu"><name>{DOMAIN}</name><memory unit="MiB">32</memory>
@@ -43,6 +46,23 @@ def running(host: Machine) -> Iterator[Machine]:
     host.ssh(["virsh", "start", DOMAIN])
     yield host
     host.ssh(["virsh", "destroy", DOMAIN], check=False)
+    host.ssh(["rm", "-rf", ADDRESSES])
+
+
+@pytest.fixture
+def tidy(host: Machine) -> Iterator[Machine]:
+    """The machine, whose domain is off again and whose addresses are free when the test is over."""
+    yield host
+    host.ssh(["virsh", "destroy", DOMAIN], check=False)
+    host.ssh(["rm", "-rf", ADDRESSES])
+
+
+def state(machine: Machine) -> str:
+    return machine.ssh(["virsh", "domstate", DOMAIN]).stdout.strip()
+
+
+def reserved(machine: Machine) -> list[str]:
+    return machine.ssh(["sh", "-c", f"ls {ADDRESSES} 2>/dev/null || true"]).stdout.split()
 
 
 def inputs(machine: Machine, **edits: object) -> dict[str, Any]:
@@ -88,11 +108,90 @@ def test_another_key_is_not_believed(running: Machine, monkeypatch: pytest.Monke
     assert failure.value.seen.count("SHA256:") == 2
 
 
-def test_a_domain_that_is_off_is_not_waited_for(host: Machine, silent: str) -> None:
+def test_a_domain_that_ends_is_not_waited_for(running: Machine, silent: str) -> None:
     began = time.monotonic()
+    ending = threading.Timer(5, running.ssh, [["virsh", "destroy", DOMAIN]])
+    ending.start()
     with pytest.raises(LabError, match="shut off"):
-        GuestReadyProvider().create(inputs(host, address=silent, timeout=300))
+        GuestReadyProvider().create(inputs(running, address=silent, timeout=300))
+    ending.join()
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(("command", "was"), [(["start", "--paused"], "paused"), ([], "shut off")])
+def test_a_guest_that_does_not_run_is_let_boot(tidy: Machine, command: list[str], was: str) -> None:
+    if command:
+        tidy.ssh(["virsh", *command, DOMAIN])
+    assert state(tidy) == was
+    provider = GuestReadyProvider()
+    outs = provider.create(inputs(tidy)).outs or {}
+    assert state(tidy) == "running"
+    tidy.ssh(["virsh", "suspend", DOMAIN])
+    provider.update("x", {**outs, "ready": False}, inputs(tidy))
+    assert state(tidy) == "running"
+
+
+def test_only_a_guest_that_did_not_boot_is_told_when_its_seed_takes_effect(
+    tidy: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider, text = GuestReadyProvider(), "the edited seed takes effect at the next boot of web ("
+    outs = provider.create(inputs(tidy)).outs or {}
+    edited = provider.update("x", outs, inputs(tidy, seed="cd" * 32)).outs or {}
+    assert text in capsys.readouterr().err
+    tidy.ssh(["virsh", "suspend", DOMAIN])
+    provider.update("x", edited, inputs(tidy, seed="ef" * 32))
+    assert text not in capsys.readouterr().err
+
+
+def test_an_address_is_one_stacks_guests_until_it_is_given_back(tidy: Machine) -> None:
+    provider, taken = GuestReadyProvider(), inputs(tidy, stack="kvm-lab/other.g1", guest="db")
+    outs = provider.create(inputs(tidy)).outs or {}
+    assert reserved(tidy) == [f"{tidy.address}.json"]
+    tidy.ssh(["virsh", "destroy", DOMAIN])
+    with pytest.raises(LabError) as failure:
+        provider.create(taken)
+    assert state(tidy) == "shut off"
+    assert failure.value.seen == f"{tidy.address} is guest web's of stack kvm-lab/one"
+    assert f"{ADDRESSES}/{tidy.address}.json" in failure.value.remedy
+    outs = provider.update("x", outs, inputs(tidy, domain_id="2")).outs or {}  # its own domain, made anew
+    provider.delete("x", outs)
+    tidy.ssh(["test", "!", "-e", ADDRESSES])
+    outs = provider.create(taken).outs or {}
+    provider.delete("x", inputs(tidy))  # gone already: it takes nobody else's away
+    assert reserved(tidy) == [f"{tidy.address}.json"]
+    provider.delete("x", outs)
+
+
+def test_the_reservation_moves_with_the_guest_and_guests_of_a_stack_may_exchange_theirs(
+    tidy: Machine, silent: str
+) -> None:
+    provider = GuestReadyProvider()
+    first = inputs(tidy)
+    second = inputs(tidy, guest="db", domain="other", address=silent)
+    with pytest.raises(LabError):
+        provider.create({**second, "timeout": 1})  # nothing answers there: the address stays reserved
+    assert reserved(tidy) == [f"{silent}.json"]
+    provider.create(first)
+    moved = {**second, "address": tidy.address, "domain": DOMAIN}
+    provider.update("x", second, moved)
+    assert reserved(tidy) == [f"{tidy.address}.json"]
+    provider.delete("x", first)  # the address is the other guest's by now
+    assert reserved(tidy) == [f"{tidy.address}.json"]
+    provider.delete("x", moved)
+    assert reserved(tidy) == []
+
+
+def test_what_a_broken_run_reserved_goes_with_the_guests_disk(tidy: Machine, silent: str) -> None:
+    kept = {**inputs_on(tidy), "guest": "web", "domain": DOMAIN}
+    disk = {**kept, "file": "/srv/absent.qcow2", "image": "debian-12", "base": "/b/x.qcow2", "size": 2**20}
+    with pytest.raises(LabError):
+        GuestReadyProvider().create(inputs(tidy, domain="gone", address=silent, timeout=1))
+    GuestDiskProvider().delete("x", disk)  # another guest's
+    assert reserved(tidy) == [f"{silent}.json"]
+    GuestDiskProvider().delete("x", {**disk, "domain": "gone", "stack": "kvm-lab/two"})  # another stack's
+    assert reserved(tidy) == [f"{silent}.json"]
+    GuestDiskProvider().delete("x", {**disk, "domain": "gone"})
+    assert reserved(tidy) == []
 
 
 def test_a_refresh_takes_one_short_look_and_an_update_waits_again(running: Machine, silent: str) -> None:

@@ -326,19 +326,29 @@ def test_the_uri_holds_all_that_the_host_is_trusted_by(address: str) -> None:
     endpoint = Endpoint(
         host="g1s1", address=address, port=2222, user="adm", identity_file="a b/key+1", host_keys=(KEY, KEY)
     )
-    parts = urlsplit(libvirt.uri(endpoint, 180))
+    parts = urlsplit(libvirt.uri(endpoint, 180, 12))
     assert (parts.scheme, parts.username, parts.hostname, parts.port) == ("qemu+ssh", "adm", address, 2222)
     assert parts.path == "/system"
     assert parse_qs(parts.query) == {
         "keyfile": ["a b/key+1"],
         "host_keys": [KEY, KEY],
         "shutdown_timeout": ["180"],
+        "slots": ["12"],
+        "created": ["paused"],
     }
 
 
 def test_without_a_key_file_the_agent_is_asked() -> None:
     endpoint = Endpoint(host="g1s1", address="198.51.100.11", host_keys=(KEY,))
-    assert "keyfile" not in libvirt.uri(endpoint, 180)
+    assert "keyfile" not in libvirt.uri(endpoint, 180, 8)
+
+
+def test_a_hosts_limit_reaches_libvirt_and_whoever_boots_its_guests(tmp_path: Path) -> None:
+    described = lab(tmp_path)
+    hosts = tuple(host.model_copy(update={"parallel": 3}) for host in described.hosts)
+    asked = declare(described.model_copy(update={"hosts": hosts}))
+    assert inputs(asked["GuestReady", "web"])["parallel"] == 3
+    assert parse_qs(urlsplit(inputs(asked["libvirt", "g1s1"])["uri"]).query)["slots"] == ["3"]
 
 
 def test_a_stack_cannot_take_the_pool_of_base_images() -> None:

@@ -17,18 +17,22 @@ import (
 
 const (
 	defaultShutdownTimeout = 180 * time.Second
-	uriForm                = "qemu+ssh://USER@ADDRESS[:PORT]/system?host_keys=KEY[&keyfile=PATH][&shutdown_timeout=SECONDS]"
+	defaultSlots           = 8
+	mostSlots              = 64
+	uriForm                = "qemu+ssh://USER@ADDRESS[:PORT]/system?host_keys=KEY[&keyfile=PATH][&shutdown_timeout=SECONDS][&slots=NUMBER][&created=paused]"
 )
 
 // address is where a host's libvirt is reached and what proves that it is that host.
 type address struct {
 	host            string // for messages; an IP address or a DNS name
-	local           bool   // the libvirt of this machine, over its own socket: nothing below host is used but shutdownTimeout
+	local           bool   // the libvirt of this machine, over its own socket: of what is below host, hostport to hostKeys are not used
 	hostport        string
 	user            string
 	keyfile         string // "": the SSH agent
 	hostKeys        []ssh.PublicKey
 	shutdownTimeout time.Duration // how long a guest may take to power off before its power is cut
+	slots           int           // operations at once
+	createdPaused   bool          // new guests wait until somebody resumes them, and no update starts one
 }
 
 // parseAddress reads a provider's URI. Everything it needs is in the URI itself, so that a stack's state can be
@@ -47,7 +51,16 @@ func parseAddress(s string) (address, error) {
 	if a.shutdownTimeout, err = parseSeconds(query.Get("shutdown_timeout"), defaultShutdownTimeout); err != nil {
 		wrong = append(wrong, fmt.Errorf("uri: shutdown_timeout: %w", err))
 	}
-	known := []string{"shutdown_timeout"}
+	if a.slots, err = parseSlots(query.Get("slots")); err != nil {
+		wrong = append(wrong, fmt.Errorf("uri: slots: %w", err))
+	}
+	switch created := query.Get("created"); created {
+	case "", "paused":
+		a.createdPaused = created != ""
+	default:
+		wrong = append(wrong, fmt.Errorf("uri: created: %q is not known here: expected paused, or nothing", created))
+	}
+	known := []string{"shutdown_timeout", "slots", "created"}
 	switch {
 	case u.Scheme == "qemu" && u.Host == "" && u.Path == "/system":
 		a.host, a.local = "localhost", true
@@ -111,4 +124,15 @@ func parseSeconds(s string, unset time.Duration) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is not a number of seconds from 0 to 65535", s)
 	}
 	return time.Duration(n) * time.Second, nil
+}
+
+func parseSlots(s string) (int, error) {
+	if s == "" {
+		return defaultSlots, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n < 1 || n > mostSlots {
+		return 0, fmt.Errorf("%q is not a number of operations from 1 to %d", s, mostSlots)
+	}
+	return int(n), nil
 }

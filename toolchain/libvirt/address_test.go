@@ -31,12 +31,13 @@ func TestParseAddress(t *testing.T) {
 		want address
 		keys int
 	}{
-		{"qemu:///system", address{host: "localhost", local: true, shutdownTimeout: 180 * time.Second}, 0},
-		{"qemu+ssh://198.51.100.7/system?" + keys, address{host: "198.51.100.7", hostport: "198.51.100.7:22", user: "root", shutdownTimeout: 180 * time.Second}, 2},
+		{"qemu:///system", address{host: "localhost", local: true, shutdownTimeout: 180 * time.Second, slots: 8}, 0},
+		{"qemu+ssh://198.51.100.7/system?" + keys, address{host: "198.51.100.7", hostport: "198.51.100.7:22", user: "root", shutdownTimeout: 180 * time.Second, slots: 8}, 2},
 		{"qemu+ssh://op@[2001:db8::7]:2222/system?" + lines + "&keyfile=.lab/key&shutdown_timeout=0",
-			address{host: "2001:db8::7", hostport: "[2001:db8::7]:2222", user: "op", keyfile: ".lab/key"}, 2},
+			address{host: "2001:db8::7", hostport: "[2001:db8::7]:2222", user: "op", keyfile: ".lab/key", slots: 8}, 2},
+		{"qemu:///system?slots=64&created=paused&shutdown_timeout=0", address{host: "localhost", local: true, slots: 64, createdPaused: true}, 0},
 		{"qemu+ssh://g1s1.example/system?keyfile=~/.ssh/lab&" + keys,
-			address{host: "g1s1.example", hostport: "g1s1.example:22", user: "root", keyfile: "/home/someone/.ssh/lab", shutdownTimeout: 180 * time.Second}, 2},
+			address{host: "g1s1.example", hostport: "g1s1.example:22", user: "root", keyfile: "/home/someone/.ssh/lab", shutdownTimeout: 180 * time.Second, slots: 8}, 2},
 	} {
 		got, err := parseAddress(c.uri)
 		if err != nil {
@@ -54,7 +55,8 @@ func TestParseAddress(t *testing.T) {
 
 func equal(a, b address) bool {
 	return a.host == b.host && a.local == b.local && a.hostport == b.hostport && a.user == b.user &&
-		a.keyfile == b.keyfile && a.shutdownTimeout == b.shutdownTimeout
+		a.keyfile == b.keyfile && a.shutdownTimeout == b.shutdownTimeout &&
+		a.slots == b.slots && a.createdPaused == b.createdPaused
 }
 
 func TestParseAddressRefuses(t *testing.T) {
@@ -73,6 +75,9 @@ func TestParseAddressRefuses(t *testing.T) {
 		"qemu+ssh://h/system?host_keys=ssh-ed25519+AAAA":               {"is not a public key"},
 		"qemu+ssh://a:b@h/system?" + key:                               {"no password"},
 		"qemu+ssh://h/system?shutdown_timeout=1m&" + key:               {`"1m" is not a number of seconds`},
+		"qemu:///system?slots=0":                                       {`"0" is not a number of operations from 1 to 64`},
+		"qemu:///system?slots=65":                                      {`"65" is not a number`},
+		"qemu:///system?slots=-1&created=running":                      {"slots", `"running" is not known here: expected paused`},
 		"qemu+ssh://a:b@h/system?socket=/x&shutdown_timeout=-1":        {"no password", `"socket"`, "shutdown_timeout", "host_keys is missing"},
 		"qemu:///system?known_hosts_verify=ignore&host_keys=whatever+": {`"known_hosts_verify"`, `"host_keys"`},
 	} {

@@ -32,9 +32,11 @@ type domains interface {
 	DomainGetXMLDesc(rpc.Domain, rpc.DomainXMLFlags) (string, error)
 	DomainGetState(dom rpc.Domain, flags uint32) (state int32, reason int32, err error)
 	DomainShutdown(rpc.Domain) error
+	DomainSuspend(rpc.Domain) error
 	DomainDestroy(rpc.Domain) error
 	DomainUndefineFlags(rpc.Domain, rpc.DomainUndefineFlagsValues) error
 	DomainUpdateDeviceFlags(dom rpc.Domain, xml string, flags rpc.DomainDeviceModifyFlags) error
+	DomainSetAutostart(dom rpc.Domain, autostart int32) error
 	StorageVolLookupByKey(key string) (rpc.StorageVol, error)
 	StoragePoolLookupByName(name string) (rpc.StoragePool, error)
 	StorageVolLookupByName(rpc.StoragePool, string) (rpc.StorageVol, error)
@@ -43,9 +45,10 @@ type domains interface {
 var _ domains = (*rpc.Libvirt)(nil)
 
 // guardDomains lets Create remove what a broken run of ours left under the wanted name and refuse anything else,
-// gives a stopped guest its new seed before Update starts it, and lets Delete ask the guest to power off first.
+// pauses what it made where the URI asks for that, gives a guest that waits its new seed before it is started, and lets
+// Delete ask the guest to power off first. A paused domain is one that runs to Read.
 func guardDomains(r *schema.Resource) {
-	create, update, remove := r.CreateContext, r.UpdateContext, r.DeleteContext
+	create, read, update, remove := r.CreateContext, r.ReadContext, r.UpdateContext, r.DeleteContext
 	r.CreateContext = func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 		s, name, disks := conn(meta.(*libvirt.Client)), d.Get("name").(string), disksOf(d)
 		if err := removeRemnant(s, name, disks); err != nil {
@@ -57,20 +60,44 @@ func guardDomains(r *schema.Resource) {
 				diags = append(diags, diag.FromErr(err)...)
 			}
 		}
+		if !diags.HasError() && hostOf(ctx).createdPaused {
+			if err := suspend(s, d.Id()); err != nil { // it boots then, at once
+				tell(ctx, err.Error(), true)
+			}
+		}
 		return diags
 	}
+	r.ReadContext = func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
+		diags := read(ctx, d, meta)
+		if diags.HasError() || d.Id() == "" || d.Get("running").(bool) {
+			return diags
+		}
+		_, state, err := findDomain(conn(meta.(*libvirt.Client)), d.Id())
+		if err == nil && state == rpc.DomainPaused {
+			err = d.Set("running", true)
+		}
+		return append(diags, diag.FromErr(err)...)
+	}
 	r.UpdateContext = func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
+		s, seed := conn(meta.(*libvirt.Client)), ""
 		if d.HasChange("cloudinit") {
-			key, _, _ := strings.Cut(d.Get("cloudinit").(string), ";")
-			if err := swapSeedOfStopped(conn(meta.(*libvirt.Client)), d.Id(), key); err != nil {
-				return diag.FromErr(err)
+			seed, _, _ = strings.Cut(d.Get("cloudinit").(string), ";")
+			if seed == "" {
+				return diag.Errorf("a guest's cloud-init disk can be replaced by another, but not taken away")
 			}
+		}
+		waits, err := updateWaiting(s, d.Id(), seed, d.Get("autostart").(bool), hostOf(ctx).createdPaused)
+		if err != nil {
+			return diag.FromErr(err)
+		}
+		if waits {
+			return nil
 		}
 		return update(ctx, d, meta)
 	}
 	r.DeleteContext = func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 		s := conn(meta.(*libvirt.Client))
-		domain, err := findDomain(s, d.Id())
+		domain, _, err := findDomain(s, d.Id())
 		if err == nil && domain == nil {
 			return nil // undefined by hand
 		}
@@ -84,19 +111,36 @@ func guardDomains(r *schema.Resource) {
 	}
 }
 
-func findDomain(s domains, id string) (*rpc.Domain, error) {
+// findDomain returns a domain and its state; nil when there is none.
+func findDomain(s domains, id string) (*rpc.Domain, rpc.DomainState, error) {
 	parsed, err := uuid.Parse(id)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	domain, err := s.DomainLookupByUUID(rpc.UUID(parsed))
+	var state int32
+	if err == nil {
+		state, _, err = s.DomainGetState(domain, 0)
+	}
 	if isCode(err, rpc.ErrNoDomain) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, inside(err, "looking for domain %s", id)
+		return nil, 0, inside(err, "looking for domain %s", id)
 	}
-	return &domain, nil
+	return &domain, rpc.DomainState(state), nil
+}
+
+// suspend pauses a domain that runs.
+func suspend(s domains, id string) error {
+	domain, state, err := findDomain(s, id)
+	if err != nil || domain == nil || state != rpc.DomainRunning {
+		return err
+	}
+	if err := s.DomainSuspend(*domain); err != nil {
+		return inside(err, "pausing domain %s until its turn to boot", domain.Name)
+	}
+	return nil
 }
 
 // disksOf are the keys of the volumes that a domain resource asks for.
@@ -189,19 +233,39 @@ func volumeKey(s domains, source *libvirtxml.DomainDiskSource) string {
 	return "(not a file)"
 }
 
-// swapSeedOfStopped puts a new seed into the definition of a domain that is off. The provider starts such a domain
-// and swaps the CD then, so that the guest would boot with the old one.
-func swapSeedOfStopped(s domains, id, key string) error {
-	domain, err := findDomain(s, id)
-	if err != nil || domain == nil {
-		return err
+// updateWaiting updates a domain that does not run and is not to be started now: a paused one, and, with stays, one that
+// is off. The provider would start either, which fails for a paused one. A domain that is off and is to be started gets
+// only its new seed: the provider swaps the CD after the start, so that the guest would boot with the old one.
+// It says whether all is done; an empty seed is no new one.
+func updateWaiting(s domains, id, seed string, autostart, stays bool) (done bool, err error) {
+	domain, state, err := findDomain(s, id)
+	if err != nil || domain == nil || state != rpc.DomainPaused && state != rpc.DomainShutoff {
+		return false, err
 	}
-	state, _, err := s.DomainGetState(*domain, 0)
-	if err != nil || rpc.DomainState(state) != rpc.DomainShutoff {
-		return err
+	flags := rpc.DomainDeviceModifyConfig
+	if state == rpc.DomainPaused {
+		flags |= rpc.DomainDeviceModifyLive
 	}
+	if err := swapSeed(s, *domain, seed, flags); err != nil {
+		return false, err
+	}
+	if state == rpc.DomainShutoff && !stays {
+		return false, nil
+	}
+	start := int32(0)
+	if autostart {
+		start = 1
+	}
+	if err := s.DomainSetAutostart(*domain, start); err != nil {
+		return false, inside(err, "autostart of domain %s", domain.Name)
+	}
+	return true, nil
+}
+
+// swapSeed gives a domain its new seed; an empty key is no new one.
+func swapSeed(s domains, domain rpc.Domain, key string, flags rpc.DomainDeviceModifyFlags) error {
 	if key == "" {
-		return errors.New("a guest's cloud-init disk can be replaced by another, but not taken away")
+		return nil
 	}
 	volume, err := s.StorageVolLookupByKey(key)
 	if err != nil {
@@ -217,7 +281,7 @@ func swapSeedOfStopped(s domains, id, key string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.DomainUpdateDeviceFlags(*domain, text, rpc.DomainDeviceModifyConfig); err != nil {
+	if err := s.DomainUpdateDeviceFlags(domain, text, flags); err != nil {
 		return inside(err, "giving domain %s its new cloud-init disk", domain.Name)
 	}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ type fakeDomain struct {
 	obeys        bool // powers off when asked to
 	asked        int
 	destroyed    bool
+	suspended    bool
+	autostart    []int32
 	undefined    bool
 	updates      []string
 	updatesFlags []rpc.DomainDeviceModifyFlags
@@ -53,6 +56,16 @@ func (f *fakeDomain) DomainShutdown(rpc.Domain) error {
 	if f.asked++; f.obeys {
 		f.state = rpc.DomainShutoff
 	}
+	return nil
+}
+
+func (f *fakeDomain) DomainSuspend(rpc.Domain) error {
+	f.suspended, f.state = true, rpc.DomainPaused
+	return nil
+}
+
+func (f *fakeDomain) DomainSetAutostart(_ rpc.Domain, autostart int32) error {
+	f.autostart = append(f.autostart, autostart)
 	return nil
 }
 
@@ -119,23 +132,56 @@ func TestForeignDomainIsLeft(t *testing.T) {
 	wantError(t, removeRemnant(withDisks(rpc.DomainRunning, ourFile), "lab-web", nil), "was not made by this stack")
 }
 
-func TestStoppedGuestGetsItsNewSeedBeforeItStarts(t *testing.T) {
-	f := withDisks(rpc.DomainShutoff, ourFile, oldSeed)
-	fail(t, swapSeedOfStopped(f, fakeID.String(), ourKey))
-	if len(f.updates) != 1 || f.updatesFlags[0] != rpc.DomainDeviceModifyConfig {
-		t.Fatal(f.updates, f.updatesFlags)
-	}
-	for _, part := range []string{`device="cdrom"`, `file="` + ourKey + `"`, "<serial>cloudinit</serial>", `dev="hdd"`} {
-		if !strings.Contains(f.updates[0], part) {
-			t.Errorf("%s is not in %s", part, f.updates[0])
+func TestGuestThatWaitsGetsItsNewSeedBeforeItIsStarted(t *testing.T) {
+	const config, live = rpc.DomainDeviceModifyConfig, rpc.DomainDeviceModifyLive
+	for name, c := range map[string]struct {
+		state rpc.DomainState
+		stays bool
+		done  bool
+		flags []rpc.DomainDeviceModifyFlags
+	}{
+		"off, to be started":   {rpc.DomainShutoff, false, false, []rpc.DomainDeviceModifyFlags{config}},
+		"off, and stays so":    {rpc.DomainShutoff, true, true, []rpc.DomainDeviceModifyFlags{config}},
+		"paused":               {rpc.DomainPaused, true, true, []rpc.DomainDeviceModifyFlags{config | live}},
+		"paused by hand":       {rpc.DomainPaused, false, true, []rpc.DomainDeviceModifyFlags{config | live}},
+		"the provider does it": {rpc.DomainRunning, true, false, nil},
+	} {
+		f := withDisks(c.state, ourFile, oldSeed)
+		done, err := updateWaiting(f, fakeID.String(), ourKey, true, c.stays)
+		fail(t, err)
+		if done != c.done || !slices.Equal(f.updatesFlags, c.flags) || f.state != c.state {
+			t.Errorf("%s: done %v, flags %v, state %d", name, done, f.updatesFlags, f.state)
+		}
+		if set := slices.Equal(f.autostart, []int32{1}); set != c.done {
+			t.Errorf("%s: autostart %v", name, f.autostart)
+		}
+		for _, text := range f.updates {
+			for _, part := range []string{`device="cdrom"`, `file="` + ourKey + `"`, "<serial>cloudinit</serial>", `dev="hdd"`} {
+				if !strings.Contains(text, part) {
+					t.Errorf("%s: %s is not in %s", name, part, text)
+				}
+			}
 		}
 	}
-	wantError(t, swapSeedOfStopped(f, fakeID.String(), ""), "not taken away")
-	running := withDisks(rpc.DomainRunning, ourFile, oldSeed)
-	fail(t, swapSeedOfStopped(running, fakeID.String(), ourKey))
-	if len(running.updates) > 0 {
-		t.Error("the provider does it for a running guest")
+	same := withDisks(rpc.DomainPaused, ourFile, oldSeed)
+	done, err := updateWaiting(same, fakeID.String(), "", false, true)
+	fail(t, err)
+	if !done || len(same.updates) > 0 || !slices.Equal(same.autostart, []int32{0}) {
+		t.Error("without a new seed the CD stays", done, same.updates, same.autostart)
 	}
+}
+
+func TestOnlyARunningDomainIsSuspended(t *testing.T) {
+	for state, want := range map[rpc.DomainState]bool{rpc.DomainRunning: true, rpc.DomainPaused: false, rpc.DomainShutoff: false} {
+		f := withDisks(state, ourFile)
+		fail(t, suspend(f, fakeID.String()))
+		if f.suspended != want {
+			t.Errorf("state %d: suspended %v", state, f.suspended)
+		}
+	}
+	gone := withDisks(rpc.DomainRunning, ourFile)
+	gone.undefined = true
+	fail(t, suspend(gone, fakeID.String()))
 }
 
 func TestPowerOff(t *testing.T) {
@@ -150,7 +196,7 @@ func TestPowerOff(t *testing.T) {
 		"does not":         {&fakeDomain{state: rpc.DomainRunning}, time.Millisecond, 1, rpc.DomainRunning},
 		"is not asked":     {&fakeDomain{state: rpc.DomainRunning}, 0, 0, rpc.DomainRunning},
 		"is off":           {&fakeDomain{state: rpc.DomainShutoff}, time.Minute, 0, rpc.DomainShutoff},
-		"cannot be asked":  {&fakeDomain{state: rpc.DomainPaused}, time.Minute, 0, rpc.DomainPaused},
+		"is paused":        {&fakeDomain{state: rpc.DomainPaused}, time.Minute, 0, rpc.DomainPaused},
 		"crashed some day": {&fakeDomain{state: rpc.DomainCrashed}, time.Minute, 0, rpc.DomainCrashed},
 	} {
 		domain, _ := c.guest.domain()

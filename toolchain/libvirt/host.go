@@ -21,7 +21,6 @@ const (
 	attemptLimit  = 15 * time.Second
 	attemptFloor  = 3 * time.Second
 	defaultBudget = time.Minute
-	slots         = 8 // operations at once on one host
 )
 
 // connectBudget is how long the first use of a host keeps trying: LIBVIRT_CONNECT_TIMEOUT, in Go's form ("90s").
@@ -51,7 +50,7 @@ func newHost(a address) *host {
 		address: a,
 		open:    func(limit time.Duration) (*libvirt.Client, error) { return open(a, limit) },
 		budget:  connectBudget(),
-		slots:   make(chan struct{}, slots),
+		slots:   make(chan struct{}, a.slots),
 	}
 }
 

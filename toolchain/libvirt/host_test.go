@@ -59,8 +59,35 @@ func TestHopelessAttemptIsTheLast(t *testing.T) {
 }
 
 func TestOperationsAtOnceAreLimited(t *testing.T) {
-	h := newHost(address{})
-	for range slots {
+	a, err := parseAddress("qemu:///system?slots=2")
+	fail(t, err)
+	h := newHost(a)
+	var inside, most atomic.Int32
+	var all sync.WaitGroup
+	for range 40 {
+		all.Go(func() {
+			leave, err := h.enter(context.Background())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer leave()
+			now := inside.Add(1)
+			for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
+			}
+			time.Sleep(time.Millisecond)
+			inside.Add(-1)
+		})
+	}
+	all.Wait()
+	if most.Load() != 2 {
+		t.Errorf("%d operations were under way at once", most.Load())
+	}
+}
+
+func TestWhoWaitsForASlotCanBeEnded(t *testing.T) {
+	h := newHost(address{slots: 2})
+	for range 2 {
 		if _, err := h.enter(context.Background()); err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 
 // version is that of the pulumi-libvirt SDK, which the engine looks for, with a mark that this is another build: what
 // follows the plus counts in no comparison (semver.org, 10). Raise its number with the plugin's behaviour.
-const version = "0.5.4+kvm-lab.1"
+const version = "0.5.4+kvm-lab.2"
 
 func providerInfo() tfbridge.ProviderInfo {
 	info := tfbridge.ProviderInfo{

@@ -58,6 +58,17 @@ def test_the_disks_of_a_domain_with_what_is_below_them() -> None:
     assert virsh.parse_disk_paths(xml) == ["/p/top", "/p/middle", "/dev/vg/lv"]
 
 
+def test_the_sources_of_a_domains_block_devices() -> None:
+    table = (
+        " Target   Source\n"
+        "------------------------------------------------\n"
+        " vda      /srv/my pool/web-g2.qcow2\n"
+        " hdd      -\n"
+        "\n"
+    )
+    assert virsh.parse_block_sources(table) == ["/srv/my pool/web-g2.qcow2", "-"]
+
+
 def test_the_library_version() -> None:
     text = (
         "Compiled against library: libvirt 9.0.0\nUsing library: libvirt 9.0.1\nUsing API: QEMU 9.0.1\n"
