@@ -140,10 +140,19 @@ def _reserve(session: Session, inputs: GuestReadyInputs, olds: GuestReadyInputs 
 
 def _start(session: Session, inputs: GuestReadyInputs) -> bool:
     """Let a guest that does not run boot; return whether it was so."""
-    verb = STARTS.get(_domain_state(session, inputs))
-    if verb is not None:
-        session.run([*VIRSH, verb, "--domain", inputs.domain])
-    return verb is not None
+    state = _domain_state(session, inputs)
+    verb = STARTS.get(state)
+    if verb is None:
+        return False
+    done = session.run([*VIRSH, verb, "--domain", inputs.domain], check=False)
+    # what goes on of a run that was broken off may have been first
+    if done.exit_status != 0 and _domain_state(session, inputs) == state:
+        raise LabError(
+            f"{inputs.endpoint.host}: let guest {inputs.guest} boot (virsh {verb} {inputs.domain})",
+            f"{done.stderr.strip()}\nits domain is: {state}",
+            "mend what libvirt names on the host; the next `pulumi up` continues",
+        )
+    return True
 
 
 def _wait(session: Session, inputs: GuestReadyInputs) -> None:

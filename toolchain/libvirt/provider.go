@@ -18,8 +18,9 @@ const lostLimit = 10 * time.Second // for an operation to return after its conne
 // operation is a resource's Create, Read, Update or Delete, or one of ours that stands before it or for it.
 type operation = func(context.Context, *schema.ResourceData, any) diag.Diagnostics
 
-// lazyProvider is the published provider with three changes: it connects when a resource is read or changed instead
-// of when it is configured; it leaves alone what it did not make; what a broken run left behind does not stop the next.
+// lazyProvider is the published provider with four changes: it connects when a resource is read or changed instead of
+// when it is configured; it leaves alone what it did not make; what a broken run left behind does not stop the next; a
+// new guest is paused until its turn to boot, where the URI says so.
 func lazyProvider() *schema.Provider {
 	p := libvirt.Provider()
 	p.ConfigureFunc = func(d *schema.ResourceData) (any, error) {
