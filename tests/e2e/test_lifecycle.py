@@ -258,7 +258,7 @@ def test_a_guest_that_was_left_before_its_boot_boots_with_what_was_edited_since(
         virsh(lab.machine, "start", "--paused", DOMAIN)
     plan = lab.stack.plan("--refresh")
     assert plan["GuestReady web"] == "update"
-    assert ("Domain web" in plan) == (left == "shut off")
+    assert (plan["Domain web"] == "update") == (left == "shut off")
     lab.guest.update(dns=servers)
     lab.up()
     assert virsh(lab.machine, "domstate", DOMAIN).strip() == "running"
