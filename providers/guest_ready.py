@@ -79,11 +79,7 @@ class GuestReadyProvider(HostProvider[GuestReadyInputs]):
         """Let the guest boot if it does not run, with its address reserved; wait until it answers again."""
         booted = self._boot(news, olds)
         if not booted and olds.domain_id == news.domain_id and olds.seed != news.seed:
-            self.progress(
-                news,
-                f"the edited seed takes effect at the next boot of {news.guest} "
-                f"(make apply STUDENT={news.guest} boots it)",
-            )
+            self.progress(news, f"the edited seed takes effect at the next boot of {news.guest}")
         return {}
 
     def delete_thing(self, inputs: GuestReadyInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002

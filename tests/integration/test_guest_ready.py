@@ -134,7 +134,7 @@ def test_a_guest_that_does_not_run_is_let_boot(tidy: Machine, command: list[str]
 def test_only_a_guest_that_did_not_boot_is_told_when_its_seed_takes_effect(
     tidy: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    provider, text = GuestReadyProvider(), "the edited seed takes effect at the next boot of web ("
+    provider, text = GuestReadyProvider(), "the edited seed takes effect at the next boot of web"
     outs = provider.create(inputs(tidy)).outs or {}
     edited = provider.update("x", outs, inputs(tidy, seed="cd" * 32)).outs or {}
     assert text in capsys.readouterr().err
