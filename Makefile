@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup testbed-setup up preview look show access machines down schema test faults lint format \
-    bench-network bench-forward-delay
+    bench-network bench-forward-delay bench-students
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,9 @@ bench-network: testbed-setup ## outage of each change of a network; ROUNDS=5
 
 bench-forward-delay: testbed-setup ## how long a joining port waits; ROUNDS=5
 	@$(PYTHON) -m bench forward-delay $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-students: testbed-setup ## to make and reset classes; COUNTS=1,8,40
+	@$(PYTHON) -m bench students $(if $(COUNTS),--counts $(COUNTS))
 
 lint: testbed-setup ## formatting, lint and types of Python, shell and Go
 	@scripts/lint

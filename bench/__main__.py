@@ -1,4 +1,4 @@
-"""Command line of the measurements: `python -m bench network | forward-delay`."""
+"""Command line of the measurements: `python -m bench network | forward-delay | students`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from bench import forward_delay
 from providers.errors import LabError
 
 INTERRUPTED = 130
+MOST_GUESTS = 100
+"""In a class: so many addresses each side has."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,6 +63,20 @@ def _forward_delay(options: argparse.Namespace, arguments: Sequence[str]) -> int
     return 0
 
 
+def _students(options: argparse.Namespace, _arguments: Sequence[str]) -> int:
+    from bench import report, student_report, students  # noqa: PLC0415 - as above
+
+    classes = students.measure(options.counts)
+    bounds = student_report.verdict(classes)
+    if options.json:
+        sys.stdout.write(json.dumps(student_report.as_json(classes, bounds), indent=2) + "\n")
+    else:
+        sys.stdout.write(f"{student_report.table(classes)}\n\n{students.machine_facts()}\n")
+        sys.stdout.write(f"{students.LEGEND}\n\n")
+        sys.stdout.write(f"{report.lines_of(bounds, student_report.beside_loop(classes))}\n")
+    return 0 if all(bound.holds for bound in bounds) else 1
+
+
 def _told(error: Exception) -> str:
     """Return what an error that is no LabError says, with its kind: some say nothing by themselves."""
     stderr = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
@@ -73,11 +89,12 @@ def _measured(options: argparse.Namespace) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements.")
-    common = argparse.ArgumentParser(add_help=False)
+    shown = argparse.ArgumentParser(add_help=False)
+    shown.add_argument("--json", action="store_true", help="print every measured value, for programs")
+    common = argparse.ArgumentParser(add_help=False, parents=[shown])
     common.add_argument(
         "--rounds", type=_positive, default=5, help="how often each is measured (%(default)s)"
     )
-    common.add_argument("--json", action="store_true", help="print every measured value, for programs")
     commands = parser.add_subparsers(required=True)
     changes = commands.add_parser(
         "network", parents=[common], help="outages of changes of a host's network, beside those made by hand"
@@ -89,7 +106,21 @@ def _parser() -> argparse.ArgumentParser:
     delay.add_argument("--quick", action="store_true", help="a short and a longer wait only")
     delay.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     delay.set_defaults(run=_forward_delay)
+    classes = commands.add_parser(
+        "students", parents=[shown], help="how long students' guests take, beside a shell loop"
+    )
+    classes.add_argument(
+        "--counts", type=_counts, default="1,8,40", help="guests in each class (%(default)s)"
+    )
+    classes.set_defaults(run=_students)
     return parser
+
+
+def _counts(text: str) -> list[int]:
+    counts = [_positive(count) for count in text.split(",")]
+    if max(counts) > MOST_GUESTS:
+        raise argparse.ArgumentTypeError(f"at most {MOST_GUESTS}")
+    return counts
 
 
 def _positive(text: str) -> int:

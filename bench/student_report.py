@@ -1,0 +1,100 @@
+"""What was measured of students' environments, beside those of a shell loop: table and verdict; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.answers import Timing
+from bench.report import Bound
+
+WORST_CREATE = 1.1
+"""Making environments may take at most this much of what the loop takes for as many."""
+WORST_RESET = 5.0
+"""A reset may take at most so many seconds more than a shut-off guest takes to boot."""
+_WIDTHS = (8, 11, 6, 11, 8, 14, 11, 10)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What one side needed for `count` guests, then for one among them.
+
+    Attributes:
+        create: making all of them, until the last answers.
+        reset: a new disk for one of them, the others idle.
+        boot: starting the same one, shut off before, the others idle.
+    """
+
+    create: Timing
+    reset: Timing
+    boot: Timing
+
+
+@dataclass(frozen=True)
+class Class:
+    """Both sides with so many guests."""
+
+    count: int
+    ours: Steps
+    loop: Steps
+
+
+def table(classes: Iterable[Class]) -> str:
+    """Return the figures as lines of at most 80 columns."""
+    lines = [_line("guests", "step", "by", "answer, s", "ratio", "per guest, s", "silent, s", "ended, s")]
+    for one in classes:
+        lines += _rows(str(one.count), "create", one.ours.create, one.loop.create, guests=one.count)
+        lines += _rows("", "reset of 1", one.ours.reset, one.loop.reset)
+        lines += _rows("", "boot of 1", one.ours.boot, one.loop.boot)
+    return "\n".join(lines)
+
+
+def verdict(classes: Iterable[Class]) -> list[Bound]:
+    """Return what is promised of making and resetting environments; does it hold?"""
+    bounds = []
+    for one in classes:
+        ratio = one.ours.create.answer / one.loop.create.answer
+        sentence = f"{_guests(one.count)} made: {ratio:.2f} of the loop's time (at most {WORST_CREATE})"
+        bounds.append(Bound(sentence, ratio <= WORST_CREATE))
+        more = one.ours.reset.answer - one.ours.boot.answer
+        sentence = (
+            f"one among {_guests(one.count)} reset: its boot and {more:.1f} s (at most {WORST_RESET:.1f} s)"
+        )
+        bounds.append(Bound(sentence, more <= WORST_RESET))
+    return bounds
+
+
+def beside_loop(classes: Iterable[Class]) -> str:
+    """Return how our resets relate to the loop's, which cuts the guest's power; no bound."""
+    ratios = ", ".join(
+        f"{one.ours.reset.answer / one.loop.reset.answer:.2f} among {one.count}" for one in classes
+    )
+    return f"reset: {ratios} of the loop's, which cuts the power and keeps no disk"
+
+
+def as_json(classes: Iterable[Class], bounds: Iterable[Bound]) -> dict[str, Any]:
+    """Return everything that was measured, for programs."""
+    return {"classes": [asdict(one) for one in classes], "bounds": [asdict(bound) for bound in bounds]}
+
+
+def _rows(count: str, step: str, ours: Timing, loop: Timing, *, guests: int = 0) -> list[str]:
+    ratio = f"{ours.answer / loop.answer:.2f}"
+    return [
+        _line(count, step, "us", *_cells(ours, ratio, guests)),
+        _line("", "", "loop", *_cells(loop, "", guests)),
+    ]
+
+
+def _cells(timing: Timing, ratio: str, guests: int) -> tuple[str, ...]:
+    each = f"{timing.answer / guests:.1f}" if guests else ""
+    silent = f"{timing.silent:.1f}" if timing.silent else ""
+    return f"{timing.answer:.1f}", ratio, each, silent, f"{timing.command:.1f}"
+
+
+def _guests(count: int) -> str:
+    return "1 guest" if count == 1 else f"{count} guests"
+
+
+def _line(*cells: str) -> str:
+    return "".join(cell.ljust(width) for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()

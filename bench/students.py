@@ -1,0 +1,181 @@
+"""How long students' environments take to make and to reset, beside a shell loop on the same host.
+
+The loop is what is at hand without us: qemu-img, cloud-localds and virt-install, one guest after the other,
+in one shell on the host. Its guests have the same image, seed, memory and devices. Both sides are made,
+reset and started in turns, on one machine of the testbed that is a hypervisor already, and watched from here.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+from bench import loop
+from bench.answers import timed
+from bench.classroom import (
+    HOST,
+    HOST_ADDRESS,
+    MEMORY_MIB,
+    PATIENCE,
+    RANGE,
+    STACK,
+    TESTBED_BRIDGE,
+    USER,
+    Classroom,
+    address,
+)
+from bench.student_report import Class, Steps
+from config import mac_address
+from providers.errors import LabError
+from providers.ssh_host_key import SshHostKeyProvider
+from providers.state import cloudinit
+from testbed import Testbed
+from testbed.lab import CACHE
+
+DIRECTORY = Path(".lab/bench-students")
+LEGEND = """\
+answer: from the command to the last guest's SSH banner, looked for each 0.5 s;
+silent: the guest's server was gone; ended: the command was over. create, us:
+pulumi up as make up runs it; loop: qemu-img, cloud-localds, virt-install, in a
+shell on the host. reset, us: make reset, which shuts the guest down and keeps
+its disk; loop: virsh destroy, qemu-img, virsh start. boot: virsh start of the
+guest, shut down before. Reset and boot: of one guest, the others at rest."""
+_OURS, _LOOPS = 121, 21
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One way to handle guests.
+
+    Attributes:
+        name: of the side, for progress.
+        domains: the guests' names in libvirt.
+        addresses: where they answer.
+        create: makes all of them.
+        host_key: returns the last one's, once it is made.
+        reset: gives the last one a new disk.
+        remove: takes all away.
+    """
+
+    name: str
+    domains: Sequence[str]
+    addresses: Sequence[str]
+    create: Callable[[], object]
+    host_key: Callable[[], str]
+    reset: Callable[[], object]
+    remove: Callable[[], object]
+
+
+def measure(counts: Sequence[int]) -> list[Class]:
+    """Make a hypervisor of the bench's own, and measure both sides with so many guests each.
+
+    Raises:
+        LabError: something did not come up, or a command failed.
+    """
+    bed = Testbed(DIRECTORY, bridge=TESTBED_BRIDGE, subnet=RANGE, cache=CACHE)
+    try:
+        _say("a machine of the testbed becomes a hypervisor")
+        room = Classroom(bed)
+        room.equip()
+        return [_both(room, count, we_begin=index % 2 == 0) for index, count in enumerate(counts)]
+    finally:
+        bed.stop()
+
+
+def machine_facts() -> str:
+    """Return what the figures depend on, besides the program."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    kind = "kvm" if Path("/dev/kvm").exists() else "emulated"
+    return (
+        f"kernel {platform.release()}, {os.cpu_count()} cores, {memory:.0f} GiB; "
+        f"guests {kind}, {MEMORY_MIB} MiB each"
+    )
+
+
+def _both(room: Classroom, count: int, *, we_begin: bool) -> Class:
+    if we_begin:
+        ours = _steps(room, _ours(room, count))
+        return Class(count, ours, _steps(room, _loop(room, count)))
+    by_loop = _steps(room, _loop(room, count))
+    return Class(count, _steps(room, _ours(room, count)), by_loop)
+
+
+def _steps(room: Classroom, side: _Side) -> Steps:
+    """Make the guests of one side, reset and start the last of them, and take all away again."""
+    count, domain, last = len(side.domains), side.domains[-1], side.addresses[-1]
+    _say(f"{count} by {side.name}: create")
+    create = timed(side.create, side.addresses, patience=PATIENCE)
+    host_key = side.host_key()
+    room.in_guest(last, host_key, "touch marker && sync")
+    room.settle(count)
+    _say(f"{count} by {side.name}: reset of 1")
+    reset = timed(side.reset, [last], patience=PATIENCE, anew=True)
+    if seen := room.in_guest(last, host_key, "ls"):
+        raise LabError(f"reset {domain}", f"it still has: {seen}", "find out why; that was no reset")
+    room.settle(count)
+    _say(f"{count} by {side.name}: boot of 1")
+    boot = room.boot(domain, last)
+    room.settle(count)
+    _say(f"{count} by {side.name}: remove")
+    side.remove()
+    return Steps(create, reset, boot)
+
+
+def _ours(room: Classroom, count: int) -> _Side:
+    names = [f"g1s{number + 1}" for number in range(count)]
+
+    def up(students: int) -> None:
+        room.write_stack(first=_OURS, count=students)
+        room.pulumi_up()
+
+    return _Side(
+        "us",
+        domains=[f"{STACK}-{name}" for name in names],
+        addresses=[address(_OURS + number) for number in range(count)],
+        create=lambda: up(count),
+        host_key=lambda: str(room.engine.outputs(STACK)["guests"][names[-1]]["host_key"]),
+        reset=lambda: room.make("reset", "--student", names[-1]),
+        remove=lambda: up(0),
+    )
+
+
+def _loop(room: Classroom, count: int) -> _Side:
+    names = [f"loop{number + 1}" for number in range(count)]
+    addresses = [address(_LOOPS + number) for number in range(count)]
+    key = dict(SshHostKeyProvider().create({}).outs or {})
+    login_key = (room.bed.directory / "id_ed25519.pub").read_text().strip()
+    plan = room.plan()
+    guests = [_loop_guest(name, where, login_key, key) for name, where in zip(names, addresses, strict=True)]
+    return _Side(
+        "loop",
+        domains=names,
+        addresses=addresses,
+        create=lambda: room.on_host(loop.create(plan, guests)),
+        host_key=lambda: str(key["public_key"]),
+        reset=lambda: room.on_host(loop.reset(plan, names[-1])),
+        remove=lambda: room.on_host(loop.remove(names)),
+    )
+
+
+def _loop_guest(name: str, where: str, login_key: str, host_key: dict[str, str]) -> loop.LoopGuest:
+    """Return a guest of the loop, with the seed that ours would have."""
+    mac = mac_address(f"{STACK}-loop", name)
+    identity = cloudinit.GuestIdentity(
+        hostname=name,
+        user=USER,
+        ssh_keys=(login_key,),
+        host_private_key=host_key["private_key"],
+        host_public_key=host_key["public_key"],
+    )
+    network = cloudinit.GuestNetwork(mac=mac, address=IPv4Interface(f"{where}/{RANGE.prefixlen}"))
+    setup = cloudinit.GuestSetup(hosts={where: name, HOST_ADDRESS: HOST})
+    return loop.LoopGuest(name, mac, cloudinit.render(identity, network, setup))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"bench: {text}\n")

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import yaml
+
+from bench.classroom import cpu_seconds, stack_file
+from config import Lab
+
+DOMSTATS = """\
+Domain: 'bench-g1s1'
+  cpu.time=12500000000
+  cpu.user=9000000000
+  cpu.system=3500000000
+
+Domain: 'loop1'
+  cpu.time=500000000
+"""
+
+
+def test_cpu_seconds_of_all_domains() -> None:
+    assert cpu_seconds(DOMSTATS) == 13.0
+    assert cpu_seconds("\n") == 0.0
+
+
+def test_stack_file_has_a_class_beside_the_spare_guest(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.bench.yaml"
+    path.write_text(yaml.safe_dump(stack_file(Path(".lab/x"), first=121, count=2)))
+    lab = Lab.from_stack_file(path, root=tmp_path, check_files=False)
+    assert {guest.name: str(guest.address) for _, guest in lab.guests} == {
+        "spare": "198.18.251.12/24",
+        "g1s1": "198.18.251.121/24",
+        "g1s2": "198.18.251.122/24",
+    }
+    assert [one.name for one in lab.environments] == ["g1s1", "g1s2"]
+    assert not any(guest.protect for _, guest in lab.guests)
+
+
+def test_stack_file_without_students_keeps_the_host(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.bench.yaml"
+    path.write_text(yaml.safe_dump(stack_file(Path(".lab/x"), first=121, count=0)))
+    lab = Lab.from_stack_file(path, root=tmp_path, check_files=False)
+    assert [guest.name for _, guest in lab.guests] == ["spare"]
+    assert lab.environments == ()
