@@ -51,7 +51,9 @@ def timed(
     Raises:
         LabError: not all of them answered in that time.
     """
-    return asyncio.run(_timed(command, addresses, patience, anew, port))
+    # an own loop: asyncio.run would leave this thread without the one that it may have
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(_timed(command, addresses, patience, anew, port))
 
 
 async def _timed(
