@@ -235,4 +235,10 @@ class Guest(pulumi.ComponentResource):
         return f"{self._guest.name}-g{generation}.qcow2"
 
     def _in_libvirt(self, *earlier: pulumi.Resource) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, provider=self._on.provider, depends_on=list(earlier))
+        # the engine takes another host's provider for the same one that is reached otherwise
+        return pulumi.ResourceOptions(
+            parent=self,
+            provider=self._on.provider,
+            depends_on=list(earlier),
+            replacement_trigger=self._on.host.name,
+        )

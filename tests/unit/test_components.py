@@ -161,6 +161,11 @@ def test_disks_that_are_kept_are_of_no_domain_and_only_the_one_in_use_is_protect
     assert set(requests["GuestDisk", "web-g3"].ignoreChanges) == {"base"}
 
 
+def test_what_is_in_libvirt_is_made_anew_on_another_host(requests: Requests) -> None:
+    for name in (("Volume", "web-g1"), ("CloudInitDisk", "web"), ("Domain", "web")):
+        assert requests[name].replacement_trigger.string_value == "g1s1"
+
+
 def test_a_disk_that_may_be_discarded_is_not_protected(tmp_path: Path) -> None:
     requests = declare(lab(tmp_path, protect=True, discard_disk=True))
     assert not requests["Volume", "web-g1"].protect
