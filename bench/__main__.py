@@ -66,12 +66,12 @@ def _forward_delay(options: argparse.Namespace, arguments: Sequence[str]) -> int
 def _students(options: argparse.Namespace, _arguments: Sequence[str]) -> int:
     from bench import report, student_report, students  # noqa: PLC0415 - as above
 
-    classes = students.measure(options.counts)
+    classes, facts = students.measure(options.counts)
     bounds = student_report.verdict(classes)
     if options.json:
         sys.stdout.write(json.dumps(student_report.as_json(classes, bounds), indent=2) + "\n")
     else:
-        sys.stdout.write(f"{student_report.table(classes)}\n\n{students.machine_facts()}\n")
+        sys.stdout.write(f"{student_report.table(classes)}\n\n{facts}\n")
         sys.stdout.write(f"{students.LEGEND}\n\n")
         sys.stdout.write(f"{report.lines_of(bounds, student_report.beside_loop(classes))}\n")
     return 0 if all(bound.holds for bound in bounds) else 1

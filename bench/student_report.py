@@ -70,7 +70,7 @@ def beside_loop(classes: Iterable[Class]) -> str:
     ratios = ", ".join(
         f"{one.ours.reset.answer / one.loop.reset.answer:.2f} among {one.count}" for one in classes
     )
-    return f"reset: {ratios} of the loop's, which cuts the power and keeps no disk"
+    return f"reset: {ratios} of the loop's, which cuts the power and keeps nothing"
 
 
 def as_json(classes: Iterable[Class], bounds: Iterable[Bound]) -> dict[str, Any]:

@@ -71,8 +71,11 @@ class _Side:
     remove: Callable[[], object]
 
 
-def measure(counts: Sequence[int]) -> list[Class]:
+def measure(counts: Sequence[int]) -> tuple[list[Class], str]:
     """Make a hypervisor of the bench's own, and measure both sides with so many guests each.
+
+    Returns:
+        the figures, and what they depend on besides the program.
 
     Raises:
         LabError: something did not come up, or a command failed.
@@ -82,15 +85,15 @@ def measure(counts: Sequence[int]) -> list[Class]:
         _say("a machine of the testbed becomes a hypervisor")
         room = Classroom(bed)
         room.equip()
-        return [_both(room, count, we_begin=index % 2 == 0) for index, count in enumerate(counts)]
+        facts = _machine_facts(room.plan().domain_type)
+        return [_both(room, count, we_begin=index % 2 == 0) for index, count in enumerate(counts)], facts
     finally:
         bed.stop()
 
 
-def machine_facts() -> str:
-    """Return what the figures depend on, besides the program."""
+def _machine_facts(domain_type: str) -> str:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    kind = "kvm" if Path("/dev/kvm").exists() else "emulated"
+    kind = "kvm" if domain_type == "kvm" else "emulated"
     return (
         f"kernel {platform.release()}, {os.cpu_count()} cores, {memory:.0f} GiB; "
         f"guests {kind}, {MEMORY_MIB} MiB each"
