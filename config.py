@@ -383,6 +383,7 @@ class Environment:
     own_host: bool
     user: str
     kept: tuple[int, ...]
+    protect: bool
 
     @property
     def login(self) -> tuple[str, ...]:
@@ -438,7 +439,8 @@ class Lab(Section):
             own = guest_names(name, [guest.name for guest in template.guests], own_host=own_host)
             guests = tuple(guest for guest in host.guests if guest.name in own)
             kept = kept_of(student, self.roster.keep)
-            yield Environment(name, student, host, guests, own_host, template.user, kept)
+            protect = self.roster.protect if student.protect is None else student.protect
+            yield Environment(name, student, host, guests, own_host, template.user, kept, protect)
 
     @classmethod
     def from_mapping(

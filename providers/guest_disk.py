@@ -21,7 +21,10 @@ from providers.libvirt_host import VIRSH
 from providers.state import image, virsh
 from providers.transport import Session, connect
 
-NEW_DISK = "Raise the guest's generation to give it a new, empty disk; the old one is then deleted"
+NEW_DISK = (
+    "Another generation gives the guest a new, empty disk: `make reset` for a student's; for any other guest "
+    "raise it in the stack file, the old disk is then deleted unless `kept` names it"
+)
 
 OTHER_HOST = (
     "Disks do not move: put its host back, or write `discard_disk: true` for it, which deletes the disk "

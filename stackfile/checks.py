@@ -101,6 +101,7 @@ def whole_stack(
     guests = [guest for host in hosts for guest in host.list("guests")]
     found = [
         *_twice(_all(top.list("images"), "name", values.host_label), "an image name"),
+        *_twice(_all(top.list("templates"), "name", values.host_label), "a template name"),
         *_twice(_all(hosts, "name", values.host_label), "a host name"),
         *_twice(_servers(hosts), "an SSH server"),
         *_guests(hosts, guests, mac_of),

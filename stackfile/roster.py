@@ -64,6 +64,15 @@ class Template(Section):
         each_once(tuple(names))
         return guests
 
+    @field_validator("hypervisor", mode="after")
+    @classmethod
+    def _something(cls, host: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
+        if host is None and info.data.get("guests") == ():
+            raise ValueError("guests, or a hypervisor, or both")
+        if derived := [option for option in ("name", "address", "guests") if option in (host or ())]:
+            raise ValueError(f"a host's options without {', '.join(derived)}, which follow from the roster")
+        return host
+
 
 class Student(Section):
     """A student and the environment that is his or hers."""
@@ -167,7 +176,11 @@ class Expansion:
         """Return the mistakes in the order of the file, each once, in words that name the student's line."""
         placed = [(self.place(location), location, mistake) for location, mistake in found]
         # an element of a list is judged where it was written, too
-        placed = [one for one in placed if one[0] == one[1] or not isinstance(one[1][-1], int)]
+        placed = [
+            one
+            for one in placed
+            if one[0] == one[1] or "hypervisor" in one[0] or not isinstance(one[1][-1], int)
+        ]
         order = file_order(self.written)
         told: dict[tuple[str, str], Mistake] = {}
         for place, location, mistake in sorted(placed, key=lambda one: order((one[0], one[2]))):
@@ -223,8 +236,9 @@ class _Deriving:
     def __init__(self, out: Expansion, roster: Written, top: Written) -> None:
         self.out, self.roster = out, roster
         self.hosts = [dict(host.options) for host in top.list("hosts")]
-        self.places = {host.options.get("name"): index for index, host in enumerate(top.list("hosts"))}
-        self.templates = {template.options.get("name"): template for template in top.list("templates")}
+        hosts, templates = top.list("hosts"), top.list("templates")
+        self.places = {name: index for index, host in enumerate(hosts) for name in _name_of(host)}
+        self.templates = {name: template for template in templates for name in _name_of(template)}
         self.network = next((network for _, network in roster.read("network", values.network)), None)
 
     def run(self) -> None:
@@ -238,6 +252,7 @@ class _Deriving:
             return
         for student in self.roster.list("students"):
             self._student(student, int(student.location[-1]))
+        self._names_once()
         if self.out.origins:
             self.out.written["hosts"] = self.hosts
 
@@ -261,6 +276,14 @@ class _Deriving:
         if place is not None:
             self._guests(student, template, name, numbers, place, first=0)
 
+    def _names_once(self) -> None:
+        first: dict[str, int] = {}
+        for index, name in self.out.names.items():
+            if name in first:
+                place, other = (*STUDENTS, index), (*STUDENTS, first[name])
+                self.out.found.append(Found(place, "an environment's name once in the roster", name, other))
+            first.setdefault(name, index)
+
     def _numbers(self, student: Written) -> Iterator[tuple[str, int]]:
         for option in NUMBERS:
             for _, value in student.read(option, values.whole(*NUMBER, "")):
@@ -268,7 +291,7 @@ class _Deriving:
 
     def _template(self, student: Written) -> Written | None:
         asked = student.options.get("template")
-        known = [name for name in self.templates if isinstance(name, str)]
+        known = list(self.templates)
         if asked is None and len(known) == 1:
             return self.templates[known[0]]
         if isinstance(asked, str) and asked in self.templates:
@@ -282,14 +305,14 @@ class _Deriving:
         asked = student.options.get("host")
         if isinstance(asked, str) and asked in self.places:
             return self.places[asked]
-        known = [name for name in self.places if isinstance(name, str)]
+        known = list(self.places)
         expected = f"one of the stack's hosts: {', '.join(known)}" if known else "a host in hosts"
         seen = "none" if asked is None else f"{asked}{near(str(asked), known)}"
         self._found((*student.location, "host"), expected, seen)
         return None
 
     def _hypervisor(self, student: Written, template: Written, name: str, numbers: dict[str, int]) -> None:
-        if "host" in student.options:
+        if student.options.get("host") is not None:
             asked = str(student.options["host"])
             self._found(
                 (*student.location, "host"), f"no host: with this template it is {name} itself", asked
@@ -301,7 +324,7 @@ class _Deriving:
         if not student.options.get("ssh_keys") and not student.options.get("ssh_key_files"):
             expected = "a key here or in ssh_key_files (there is no password login)"
             self._found((*student.location, "ssh_keys"), expected, "none")
-        host: dict[str, object] = {"name": name, "address": address, **options}
+        host: dict[str, object] = {**options, "name": name, "address": address}
         packages = options.get("packages", [])
         if isinstance(packages, list | tuple) and "sudo" not in packages:
             host["packages"] = [*packages, "sudo"]
@@ -385,6 +408,10 @@ class _Deriving:
 
     def _found(self, location: Location, expected: str, seen: str) -> None:
         self.out.found.append(Found(location, expected, seen))
+
+
+def _name_of(section: Written) -> list[str]:
+    return [name for _, name in section.read("name", values.host_label)]
 
 
 def _is_list_of_mappings(value: object) -> bool:

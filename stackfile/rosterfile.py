@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from stackfile.mistakes import Location, Mistake, path_of
-from stackfile.sources import Files, load_strictly
+from stackfile.sources import Files, load_strictly, why_no_yaml
 
 LISTS = ("ssh_keys", "ssh_key_files", "host_keys", "kept")
 SEPARATOR = ";"  # keys hold spaces, and their options commas
@@ -52,14 +52,15 @@ def rows_of_csv(text: str) -> list[Row]:
     Raises:
         ValueError: it has no header, a column stands twice, or a line has more cells than the header.
     """
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True, restkey="")
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
     except csv.Error as error:
         raise ValueError(f"a CSV file ({error})") from None
     if "group" not in names or "student" not in names:
         raise ValueError("a first line with the names of the columns, group and student among them")
-    if len(set(names)) != len(names):
+    named = [name for name in names if name]  # a spreadsheet may write empty columns at the end
+    if len(set(named)) != len(named):
         raise ValueError("each column once")
     reader.fieldnames = names
     rows: list[Row] = []
@@ -67,12 +68,14 @@ def rows_of_csv(text: str) -> list[Row]:
     line = reader.line_num
     try:
         for cells in reader:
-            while not lines[line].strip():  # the reader passes over empty lines
+            while not lines[line].strip("\r\n"):  # the reader passes over empty lines
                 line += 1
-            if "" in cells:
+            beyond = cells.pop(None, [])
+            if any(text.strip() for text in beyond):
                 raise ValueError(f"{len(names)} cells on line {line + 1}, as the header has")
-            options = {name: _cell(name, text) for name, text in cells.items() if text and text.strip()}
-            rows.append(Row(line + 1, options))
+            options = {n: _cell(n, text) for n, text in cells.items() if n and text and text.strip()}
+            if options:
+                rows.append(Row(line + 1, options))
             line = reader.line_num
     except csv.Error as error:
         raise ValueError(f"a CSV file (line {reader.line_num}: {error})") from None
@@ -154,6 +157,55 @@ def lines_in_stack_file(text: str) -> list[int]:
         return []
 
 
+def edited(
+    text: str, index: int, changes: Mapping[str, object], *, path: Sequence[str] = (), as_csv: bool = False
+) -> str:
+    """Return the text with the options `changes` of student number `index`; None takes one away.
+
+    Args:
+        text: a roster's own file, or a stack file.
+        index: which student, from 0.
+        changes: the options.
+        path: where in a YAML document the list of students is.
+        as_csv: whether it is CSV.
+
+    Raises:
+        ValueError: it is written in a way that an edit of this student cannot be told from one of others.
+    """
+    if as_csv:
+        before = [row.options for row in rows_of_csv(text)]
+        after_text = edited_csv(text, rows_of_csv(text)[index].line, changes)
+        wanted = [
+            _changed(row, {name: _as_read(value) for name, value in changes.items()})
+            if number == index
+            else row
+            for number, row in enumerate(before)
+        ]
+        right = [row.options for row in rows_of_csv(after_text)] == wanted
+    else:
+        after_text = edited_yaml(text, index, changes, path)
+        document: Any = load_strictly(text)
+        students = document
+        for key in path:
+            students = students[key]
+        students[index] = _changed(students[index], changes)
+        right = load_strictly(after_text) == document
+    if not right:
+        raise ValueError("a student whose options can be edited without touching anything else")
+    return after_text
+
+
+def _changed(options: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    both = {**options, **changes}
+    return {name: value for name, value in both.items() if value is not None or name not in changes}
+
+
+def _as_read(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [str(element) for element in value] or None
+    return None if value is None else str(value)
+
+
 def edited_csv(text: str, line: int, changes: Mapping[str, object]) -> str:
     """Return the CSV file with the cells `changes` of the student that begins on `line`; None empties a cell.
 
@@ -196,8 +248,9 @@ def _as_cell(value: object) -> str:
 def _as_line(cells: Sequence[str], like: str) -> str:
     body = like.rstrip("\r\n")
     out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(cells)
-    return out.getvalue() + like[len(body) :]
+    ending = "\r\n"  # what a cell is quoted for when it holds it
+    csv.writer(out, lineterminator=ending).writerow(cells)
+    return out.getvalue().removesuffix(ending) + like[len(body) :]
 
 
 def edited_yaml(text: str, index: int, changes: Mapping[str, object], path: Sequence[str] = ()) -> str:
@@ -257,15 +310,19 @@ def _end(node: yaml.Node) -> int:
     while isinstance(last, yaml.CollectionNode) and not last.flow_style and last.value:
         tail = last.value[-1]
         last = tail[1] if isinstance(tail, tuple) else tail
-    return int(last.end_mark.index)
+    end = int(last.end_mark.index)
+    if isinstance(last, yaml.ScalarNode) and last.style in ("|", ">"):
+        buffer = last.end_mark.buffer or ""
+        begin = last.start_mark.index
+        return begin + len(buffer[begin:end].rstrip())
+    return end
 
 
 def _students(text: str, path: Sequence[str]) -> list[yaml.Node]:
     try:
         node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ValueError(f"{place}{error.problem}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(why_no_yaml(error)) from None
     for key in path:
         values = node.value if isinstance(node, yaml.MappingNode) else []
         node = next((held for name, held in values if name.value == key), None)

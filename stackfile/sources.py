@@ -41,8 +41,12 @@ class Files:
         Raises:
             ValueError: there is none, and files are checked.
         """
-        whole = self.root / Path(path).expanduser()
-        if self.check and not whole.is_file():
+        try:
+            whole = self.root / Path(path).expanduser()
+            there = whole.is_file()
+        except (OSError, RuntimeError) as error:  # a name too long, no such user
+            raise ValueError(f"an existing file ({getattr(error, 'strerror', None) or error})") from None
+        if self.check and not there:
             why = "that path is no regular file" if whole.exists() else "there is none"
             raise ValueError(f"an existing file ({why}; relative paths start from {self.root.resolve()})")
         return whole
@@ -74,10 +78,17 @@ def load_strictly(content: str) -> object:
     """
     try:
         document: object = yaml.load(content, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, see below
-    except yaml.MarkedYAMLError as error:
-        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ValueError(f"{place}{error.problem}") from None
+    except (yaml.YAMLError, TypeError, AttributeError, RecursionError, ValueError) as error:
+        raise ValueError(why_no_yaml(error)) from None
     return document
+
+
+def why_no_yaml(error: Exception) -> str:
+    """Return on one line why PyYAML could not read a document."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        return f"{place}{error.problem}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def parse_document(content: str) -> Mapping[str, object]:

@@ -171,6 +171,44 @@ def test_a_template_is_wrong_once_however_many_students_have_it() -> None:
     ]
 
 
+def test_a_hosts_options_in_a_template_are_judged() -> None:
+    written = stack_file(student(1, 1, None, "own", ssh_keys=[KEY]))
+    written["templates"][2]["hypervisor"] |= {"packages": ["BAD NAME"], "foo": 1}
+    found = mistakes(written)
+    assert list(found) == [
+        "templates[2].hypervisor.packages[0] (template own)",
+        "templates[2].hypervisor.foo (template own)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("template", "where"),
+    [
+        ({"name": "x"}, "templates[3].hypervisor (template x)"),
+        ({"name": "x", "hypervisor": {"name": "y"}}, "templates[3].hypervisor (template x)"),
+        ({"name": "one", "hypervisor": {}}, "templates[3].name (template one)"),
+    ],
+)
+def test_what_is_no_template(template: dict[str, Any], where: str) -> None:
+    written = stack_file()
+    written["templates"].append(template)
+    assert list(mistakes(written)) == [where]
+
+
+def test_two_environments_never_have_one_name() -> None:
+    found = mistakes(stack_file(student(1, 1), student(1, 2, "h2", "two"), name="g{group}"))
+    assert found["roster.students[1] (g1)"] == (
+        "an environment's name once in the roster; g1 as in roster.students[0] (g1)"
+    )
+
+
+@pytest.mark.parametrize("odd", [[1], {"a": 1}, None, 7, "-"])
+def test_odd_names_are_mistakes_and_nothing_worse(odd: object) -> None:
+    written = stack_file(student(1, 1))
+    written["templates"][0]["name"] = written["hosts"][0]["name"] = odd
+    assert {"templates[0].name", "hosts[0].name"} <= {where.split(" (")[0] for where in mistakes(written)}
+
+
 def test_a_students_address_is_nobody_elses() -> None:
     written = stack_file(student(1, 2))
     written["hosts"][0]["address"] = "198.51.100.112"

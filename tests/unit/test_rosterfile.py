@@ -108,3 +108,38 @@ def test_a_file_without_a_last_line_end() -> None:
 def test_a_student_that_is_no_mapping() -> None:
     with pytest.raises(ValueError, match="a mapping"):
         edited_yaml("- 7\n", 0, {"generation": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "as_csv"),
+    [
+        ("- {group: 1, ssh_keys: &k [a]}\n- {group: 2, ssh_keys: *k}\n", False),
+        ("- &one {group: 1}\n- *one\n", False),
+        ("- group: 1\n- group: 2\n  <<: {student: 1}\n", False),
+        ("- group: 1\n- group: 2\n  ssh_keys:\n    - |\n      key\n# end\n- group: 3\n", False),
+        ("- group: 1\n- group: 2\n  ssh_keys: >-\n    a\n    b\n\n- group: 3\n", False),
+        ("- group: 1\n- group: 2\n  kept:\n    - 1 # a\n    - 2\n", False),
+        ("- group: 1\n- group: 2\n  kept:\n", False),
+        ("- group: 1\r\n- group: 2\r\n  student: 1\r\n", False),
+        ('group,student,ssh_keys\r\n1,1,\r\n1,2,"a;\nb"\r\n1,3,"c;\r\nd"\r\n', True),
+        ("group,student,,\n1,1,,\n1,2,,\n", True),
+        ("\ufeffgroup,student\n1,1\n1,2\n\n   \n", True),
+    ],
+)
+def test_an_edit_reaches_its_student_or_nobody(text: str, as_csv: bool) -> None:
+    read = rows_of_csv if as_csv else rows_of_yaml
+    before = [row.options for row in read(text)]
+    try:
+        after = rosterfile.edited(text, 1, {"generation": 2, "kept": [1, 3]}, as_csv=as_csv)
+    except ValueError:
+        assert "&" in text or "kept:" in text, "this student can be edited"
+        return
+    edited = [row.options for row in read(after)]
+    new = {"generation": "2", "kept": ["1", "3"]} if as_csv else {"generation": 2, "kept": [1, 3]}
+    assert edited == [before[0], {**before[1], **new}, *before[2:]]
+
+
+@pytest.mark.parametrize("text", ["a: \x01", "? [a]\n: 1", "- !!timestamp x", "[" * 5000, "- !!int x"])
+def test_what_is_no_yaml(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        rows_of_yaml(text)
