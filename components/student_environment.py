@@ -66,7 +66,9 @@ class StudentEnvironment(pulumi.ComponentResource):
             "pool": libvirt.pool_name(on.stack),
         }
         # what is there when it is made is not the student's: the stack's pool must be among it
-        options = pulumi.ResourceOptions(parent=self, depends_on=[on.libvirt, on.pool])
+        options = pulumi.ResourceOptions(
+            parent=self, depends_on=[on.libvirt, on.pool], protect=environment.protect
+        )
         return StudentHost(environment.name, props, options)
 
 

@@ -77,6 +77,15 @@ class UserEngine:
         text = self._capture(["stack", "output", "--json", "--stack", stack], cwd=self.root)
         return cast("dict[str, Any]", json.loads(text))
 
+    def resources(self, stack: str) -> list[dict[str, Any]]:
+        """Return the resources in the stack's state, secrets encrypted; see `pulumi stack export`.
+
+        Raises:
+            LabError: `pulumi` does not know the stack, or cannot read its state.
+        """
+        exported = json.loads(self._capture(["stack", "export", "--stack", stack], cwd=self.root))
+        return cast("list[dict[str, Any]]", exported["deployment"].get("resources") or [])
+
     def _capture(self, arguments: Sequence[str], *, cwd: Path) -> str:
         argv = ["pulumi", *arguments, "--non-interactive"]
         done = subprocess.run(

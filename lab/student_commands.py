@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import config
 from components import libvirt
@@ -28,25 +29,38 @@ from providers.guest_ready import GuestReadyInputs, GuestReadyProvider
 from stackfile.roster import Roster
 from testbed.lab import locked
 
+Decision = Callable[[list[dict[str, Any]], Environment, int], dict[str, object]]
+
 
 def reset(settings: Settings) -> int:
     """Give a student's environment new, empty disks by an edit of the roster, and make it so.
 
     Names, addresses, MAC addresses and host keys stay; the roster's `keep` says how many old disks do.
     """
-    return _change_disks(settings, "reset", students.reset)
+
+    def decide(resources: list[dict[str, Any]], environment: Environment, keep: int) -> dict[str, object]:
+        students.refuse_unsettled(resources, environment, answers=True)
+        return students.reset(environment, keep)
+
+    return _change_disks(settings, "reset", decide)
 
 
 def undo_reset(settings: Settings) -> int:
     """Give a student's environment the disks back that it had before, by an edit of the roster."""
-    return _change_disks(settings, "undo-reset", students.undo_reset)
+
+    def decide(resources: list[dict[str, Any]], environment: Environment, keep: int) -> dict[str, object]:
+        students.refuse_unsettled(resources, environment, answers=False)
+        students.refuse_unmade_disks(resources, environment)
+        return students.undo_reset(environment, keep)
+
+    return _change_disks(settings, "undo-reset", decide)
 
 
 def apply(settings: Settings) -> int:
     """Bring an edited template or key to students' guests: `pulumi up` for these students, and a reboot."""
     start = time.monotonic()
-    _, environments = _students(settings, "apply")
     with _turn(settings):
+        _, environments = _students(settings, "apply")
         status = _up(settings, environments)
         if status == 0:
             engine = engine_with_state(settings)
@@ -56,17 +70,20 @@ def apply(settings: Settings) -> int:
     return status
 
 
-def _change_disks(settings: Settings, command: str, decide: students.Decision) -> int:
+def _change_disks(settings: Settings, command: str, decide: Decision) -> int:
     start = time.monotonic()
-    roster, environments = _students(settings, command)
-    edits = [(one, decide(one, roster.keep)) for one in environments]
     with _turn(settings):
+        roster, environments = _students(settings, command)
+        resources = engine_with_state(settings).resources(settings.stack)
+        edits = [(one, decide(resources, one, roster.keep)) for one in environments]
         for one, edit in edits:
             file = students.edit_roster(settings.stack_file, settings.root, roster, one, edit)
             say(f"{file.name}: {students.told(one, edit, roster.keep)}")
         status = _up(settings, environments)
     if status == 0:
         say(f"{command} took {time.monotonic() - start:.0f} s")
+    else:
+        say(f"{command} is not done; `make apply STUDENT=…` or `make up` continues it")
     return status
 
 
@@ -124,6 +141,7 @@ def _boot_again(stack: str, host: config.Host, guest: config.Guest, login: Mappi
             "console_log": libvirt.console_log(domain),
             "domain_id": "",
             "seed": "",
+            "parallel": host.parallel,
         }
     )
     GuestReadyProvider().create_thing(inputs)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from config import NAMESPACE, Environment, Lab
 from providers.errors import LabError
 from stackfile import rosterfile
 from stackfile.mistakes import near
 from stackfile.roster import Roster, kept_by_default, kept_of
-
-Decision = Callable[[Environment, int], dict[str, object]]
 
 
 def roster_of(lab: Lab) -> Roster:
@@ -53,7 +52,7 @@ def reset(environment: Environment, keep: int) -> dict[str, object]:
         LabError: the present disk would go, and is protected.
     """
     now, kept = environment.student.generation, environment.kept
-    if keep == 0 and any(guest.protect for guest in environment.guests):
+    if keep == 0 and environment.protect:
         raise LabError(
             f"reset {environment.name}",
             "the roster keeps no earlier disk (keep: 0), and the present one is protected",
@@ -105,13 +104,10 @@ def edit_roster(
     own = roster.file
     path = stack_file if own is None else root / Path(own).expanduser()
     before = path.read_bytes().decode()
+    inside = rosterfile.IN_STACK_FILE if own is None else ()
+    as_csv = own is not None and rosterfile.is_csv(own)
     try:
-        if own is None:
-            after = rosterfile.edited_yaml(before, index, changes, rosterfile.IN_STACK_FILE)
-        elif rosterfile.is_csv(own):
-            after = rosterfile.edited_csv(before, rosterfile.rows_of_csv(before)[index].line, changes)
-        else:
-            after = rosterfile.edited_yaml(before, index, changes)
+        after = rosterfile.edited(before, index, changes, path=inside, as_csv=as_csv)
     except ValueError as error:
         wanted = ", ".join(f"{name}: {value}" for name, value in changes.items() if value is not None)
         raise LabError(
@@ -124,12 +120,72 @@ def edit_roster(
     return path
 
 
+def refuse_unsettled(
+    resources: Iterable[Mapping[str, Any]], environment: Environment, *, answers: bool
+) -> None:
+    """Stop unless the environment has the disks that the roster says it has.
+
+    A change that was broken off is to be continued, not counted on: another reset would let go of the disk
+    that the student worked on.
+
+    Args:
+        resources: the stack's state, see UserEngine.resources.
+        environment: as the roster has it.
+        answers: whether its guests must have answered since their last change, too.
+
+    Raises:
+        LabError: it was not made yet, or a change of it is not done.
+    """
+    known = {(one["type"].rpartition(":")[2], _name(one)): one.get("outputs") or {} for one in resources}
+    generation = environment.student.generation
+    for guest in environment.guests:
+        domain, ready = known.get(("Domain", guest.name)), known.get(("GuestReady", guest.name))
+        disks = [disk.get("volumeId") or "" for disk in (domain or {}).get("disks", [])]
+        if not any(disk.endswith(f"/{guest.name}-g{generation}.qcow2") for disk in disks):
+            raise _unsettled(environment, f"{guest.name} does not have the disk of generation {generation}")
+        if answers and (ready is None or ready.get("domain_id") != (domain or {}).get("id")):
+            raise _unsettled(environment, f"{guest.name} has not answered since its last change")
+    host = known.get(("StudentHost", environment.name))
+    if environment.own_host and (host is None or host.get("generation") != generation):
+        raise _unsettled(environment, f"the host is not in generation {generation}")
+
+
+def refuse_unmade_disks(resources: Iterable[Mapping[str, Any]], environment: Environment) -> None:
+    """Stop unless the disks that would come back are there.
+
+    Raises:
+        LabError: one is not; nothing but an empty disk would come.
+    """
+    volumes = {_name(one) for one in resources if one["type"].endswith(":Volume")}
+    for guest in environment.guests:
+        if environment.kept and f"{guest.name}-g{environment.kept[0]}" not in volumes:
+            raise LabError(
+                f"undo the reset of {environment.name}",
+                f"there is no disk of generation {environment.kept[0]} of {guest.name}",
+                "the disks of a roster's earlier terms do not come with it",
+            )
+
+
+def _unsettled(environment: Environment, seen: str) -> LabError:
+    return LabError(
+        f"change the disks of {environment.name}",
+        f"{seen}: a change is not done, or the roster was edited since",
+        "continue it first: `make up`, or `make apply` for this student; or put the roster's entry back",
+    )
+
+
+def _name(resource: Mapping[str, Any]) -> str:
+    return str(resource["urn"]).rpartition("::")[2]
+
+
 def targets(stack: str, environments: Iterable[Environment]) -> list[str]:
     """Return the options by which `pulumi up` leaves alone what is not of these environments."""
-    patterns = []
+    patterns: dict[str, None] = {}
     for one in environments:
-        kinds = ["StudentEnvironment", "HypervisorHost"] if one.own_host else ["StudentEnvironment"]
-        for kind in kinds:
-            inside = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:{kind}**::{one.name}"
-            patterns += [inside, f"{inside}-**"]
+        inside = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:StudentEnvironment**::{one.name}"
+        host = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:HypervisorHost**::{one.host.name}"
+        # a new disk may be the first of a new image
+        images = [f"{host}-{guest.image}-*" for guest in one.guests]
+        own = [host, f"{host}-pool"] if one.own_host else []
+        patterns |= dict.fromkeys([inside, f"{inside}-**", *own, *images])
     return [word for target in patterns for word in ("--target", target)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,12 +90,80 @@ def test_the_edit_is_written_where_the_student_stands(tmp_path: Path, kind: str)
     assert not list(tmp_path.glob(".*"))
 
 
+def state(*names: str, generation: int = 1, answered: bool = True) -> list[dict[str, object]]:
+    """Return what `pulumi stack export` shows of these guests."""
+    found: list[dict[str, object]] = []
+    for name in names:
+        file = f"/var/lib/libvirt/images/kvm-lab-class/{name}-g{generation}.qcow2"
+        made = [
+            ("libvirt:index/volume:Volume", f"{name}-g{generation}", {}),
+            ("libvirt:index/domain:Domain", name, {"id": "uuid-1", "disks": [{"volumeId": file}]}),
+            ("pulumi-python:dynamic/kvm:GuestReady", name, {"domain_id": "uuid-1" if answered else "uuid-0"}),
+        ]
+        found += [
+            {"type": kind, "urn": f"urn:x::{kind}::{n}", "outputs": outputs} for kind, n, outputs in made
+        ]
+    return found
+
+
+def test_a_reset_that_was_broken_off_is_not_counted_on() -> None:
+    """Another one would let go of the disk that the student worked on."""
+    second = lab_of(stack_file(student(1, 1, generation=2))).environments[0]
+    students.refuse_unsettled(state("g1s1", generation=2), second, answers=True)
+    for before, seen in (
+        (state("g1s1"), "does not have the disk of generation 2"),
+        (state("g1s1", generation=2, answered=False), "has not answered"),
+        ([], "does not have"),
+        (state("g1s11", generation=2), "does not have"),
+    ):
+        with pytest.raises(LabError, match=seen):
+            students.refuse_unsettled(before, second, answers=True)
+    students.refuse_unsettled(state("g1s1", generation=2, answered=False), second, answers=False)
+
+
+def test_a_host_that_is_not_where_the_roster_says_is_not_reset() -> None:
+    own = lab_of(stack_file(student(1, 1, None, "own", ssh_keys=[KEY], generation=2))).environments[0]
+    host = {
+        "type": "pulumi-python:dynamic/kvm:StudentHost",
+        "urn": "urn:x::y::g1s1",
+        "outputs": {"generation": 1},
+    }
+    guests = state("g1s1-1", generation=2)
+    with pytest.raises(LabError, match="not in generation 2"):
+        students.refuse_unsettled([*guests, host], own, answers=True)
+    students.refuse_unsettled([*guests, {**host, "outputs": {"generation": 2.0}}], own, answers=True)
+
+
+def test_only_a_disk_that_was_made_comes_back() -> None:
+    """A roster of last term has numbers of disks that went with it."""
+    later = lab_of(stack_file(student(1, 1, generation=3))).environments[0]
+    with pytest.raises(LabError, match="no disk of generation 2 of g1s1"):
+        students.refuse_unmade_disks(state("g1s1", generation=3), later)
+    students.refuse_unmade_disks(state("g1s1", generation=2), later)
+
+
+def test_a_host_of_ones_own_is_protected_too() -> None:
+    written = stack_file(student(1, 1, None, "own", ssh_keys=[KEY]))
+    written["templates"][2]["guests"] = []
+    with pytest.raises(LabError, match="keep: 0"):
+        students.reset(lab_of(written).environments[0], 0)
+
+
 def test_the_targets_are_one_students() -> None:
     lab = lab_of(stack_file(student(1, 1), student(1, 2, None, "own", ssh_keys=[KEY])))
     inside = "urn:pulumi:class::kvm-lab::kvm:index:"
-    shared, own = (students.targets("class", [one]) for one in lab.environments)
+    shared, own = (students.targets("class", [one])[1::2] for one in lab.environments)
     assert shared == [
-        *("--target", f"{inside}StudentEnvironment**::g1s1"),
-        *("--target", f"{inside}StudentEnvironment**::g1s1-**"),
+        f"{inside}StudentEnvironment**::g1s1",
+        f"{inside}StudentEnvironment**::g1s1-**",
+        f"{inside}HypervisorHost**::h1-debian-*",
     ]
-    assert f"{inside}HypervisorHost**::g1s2" in own
+    assert {f"{inside}HypervisorHost**::g1s2", f"{inside}HypervisorHost**::g1s2-pool"} <= set(own)
+    names = [
+        "StudentEnvironment$kvm:index:Guest$x::g1s11",
+        "StudentEnvironment::g1s12",
+        "HypervisorHost$x::h1",
+    ]
+    for target in shared:
+        pattern = re.escape(target).replace(r"\*\*", ".*").replace(r"\*", "[^:]*")
+        assert not [name for name in names if re.fullmatch(pattern, inside + name)]
