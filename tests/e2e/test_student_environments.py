@@ -223,6 +223,7 @@ def test_a_second_lab_beside_it_and_both_go_without_a_trace(school: School) -> N
         stack="other",
         file=school.file.with_name("Pulumi.other.yaml"),
         hosts=school.hosts[:1],
+        templates=school.templates[:1],
         roster=roster(places.address(200, NETWORK), (1, 1, "h1")),
         log=[],
     )
