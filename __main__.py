@@ -5,11 +5,12 @@ import pulumi
 import config
 from components.guest import Guest
 from components.hypervisor import HypervisorHost
-from components.pacing import pace_event_loop
+from components.pacing import hurry_debug_lines, pace_event_loop
 from components.student_environment import StudentEnvironment
 from providers.errors import LabError
 
 pace_event_loop()
+hurry_debug_lines()
 try:
     lab = config.load()
     stack = pulumi.get_stack()

@@ -230,7 +230,7 @@ def test_a_second_lab_beside_it_and_both_go_without_a_trace(school: School) -> N
     second.done("up")
     assert school.login("g1s1").answers()
     assert second.login("g1s1").answers()
-    protected = school.pulumi("destroy", "--yes", "--skip-preview")
+    protected = school.pulumi("destroy", "--yes")  # its preview finds the protected disks
     assert protected.status != 0
     assert "protect" in protected.text
     assert school.login("g1s1").answers()
