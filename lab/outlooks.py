@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -14,19 +13,14 @@ from providers.host_network import ChangeUnderWay
 from providers.state.interfaces import without_secrets
 from providers.state.outlook import FileChange, Outlook
 from providers.transport import AuthError, ConnectError, HostKeyMismatch
+from review.text import coloured_diff, counted, printable, story, wrapped
 
-WIDTH = 80
-INDENT = "  "
-REMEDY = f"{INDENT}to do: "
 VERDICTS = {
     "activate": "changes, and its network is down for a moment",
     "live": "changes live, nothing goes down",
     "none": "nothing to do",
 }
 """By the kind of an outlook, the weightiest first."""
-BOLD, RED, GREEN, CYAN = "1", "31", "32", "36"
-COLOURS = (("--- ", BOLD), ("+++ ", BOLD), ("@@ ", CYAN), ("-", RED), ("+", GREEN))
-"""How a line of a diff begins, and its colour; the first that fits."""
 COUNTED = {
     "activate": "down for a moment",
     "live": "changed live",
@@ -59,8 +53,8 @@ def report(sights: Sequence[Sight], *, colour: bool) -> str:
         lines += block
     counts = Counter(map(verdict, sights))
     parts = [f"{counts[name]} {words}" for name, words in COUNTED.items() if counts[name]]
-    lines += ["", *wrapped(f"{len(sights)} host{'s' * (len(sights) != 1)}: {', '.join(parts)}", "")]
-    return "\n".join(_coloured(line) if colour else line for line in map(printable, lines))
+    lines += ["", *wrapped(f"{counted(len(sights), 'host')}: {', '.join(parts)}", "")]
+    return "\n".join(coloured_diff(line) if colour else line for line in map(printable, lines))
 
 
 def verdict(sight: Sight) -> str:
@@ -69,11 +63,6 @@ def verdict(sight: Sight) -> str:
         return "busy" if isinstance(sight.error, ChangeUnderWay) else "unseen"
     made, refused = _until_refused(sight)
     return _weightiest(made) if refused is None else "refused"
-
-
-def printable(line: str) -> str:
-    r"""Return the line with control characters written as `\x1b`, and bytes that are no UTF-8 as `\xff`."""
-    return "".join(c if c.isprintable() or c == "\t" else _escaped(c) for c in line)
 
 
 def unified(host: str, change: FileChange) -> list[str]:
@@ -99,13 +88,6 @@ def _weightiest(made: Iterable[Outlook]) -> str:
     return next(kind for kind in VERDICTS if kind in kinds)
 
 
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004 - where "surrogateescape" puts the bytes
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004
-
-
 def _lines(path: str, text: str | None) -> list[str]:
     # not splitlines(): it also splits where interfaces(5) does not
     return re.findall(r"[^\n]*\n|[^\n]+", without_secrets(path, text or ""))
@@ -116,11 +98,6 @@ def _marked(lines: Iterable[str]) -> Iterable[str]:
         yield line
         if not line.endswith("\n"):
             yield "\\ No newline at end of file"
-
-
-def _coloured(line: str) -> str:
-    colour = next((colour for start, colour in COLOURS if line.startswith(start)), None)
-    return line if colour is None else f"\x1b[{colour}m{line}\x1b[0m"
 
 
 def _block(sight: Sight) -> Iterable[str]:
@@ -152,7 +129,7 @@ def _refusals(outlook: Outlook) -> Iterable[str]:
     for refusal in outlook.refusals:
         by_remedy.setdefault(refusal.remedy, []).append(refusal.seen)
     for remedy, seen in by_remedy.items():
-        yield from _story("\n".join(dict.fromkeys(seen)), remedy)
+        yield from story("\n".join(dict.fromkeys(seen)), remedy)
 
 
 def unseen(host: str, error: LabError) -> Iterable[str]:
@@ -162,23 +139,4 @@ def unseen(host: str, error: LabError) -> Iterable[str]:
         yield from wrapped(f"{host}: did not answer: {_ERRNO.sub('', error.seen)}", "")
     else:
         yield from wrapped(f"{host}: {known or 'could not be read'}", "")
-        yield from _story(f"{error.asked}\n{error.seen}", error.remedy)
-
-
-def _story(seen: str, remedy: str) -> Iterable[str]:
-    for line in seen.splitlines():
-        yield from wrapped(line)
-    for number, line in enumerate(remedy.splitlines()):
-        yield from wrapped(line, REMEDY if number == 0 else " " * len(REMEDY), " " * len(REMEDY))
-
-
-def wrapped(text: str, first: str = INDENT, others: str = INDENT) -> list[str]:
-    """Return the text in lines of 80 columns, `first` and `others` before them; no word is broken."""
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=others,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+        yield from story(f"{error.asked}\n{error.seen}", error.remedy)

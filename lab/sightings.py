@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lab.outlooks import BOLD, RED, WIDTH, printable, unseen, wrapped
+from lab.outlooks import unseen
 from lab.views import MISSING, RUNNING, UNKNOWN, GuestView, HostView, MacView, PortView, Seat
+from review.text import BOLD, RED, WIDTH, coloured, counted, natural, printable, wrapped
 
 LISTED = 5
 """Other machines behind a host's own port that are listed; of more only their number is told."""
@@ -137,7 +138,7 @@ def _block(view: HostView) -> Iterable[str]:
     else:
         yield from wrapped(
             f"{name}: {view.bridge_name} {view.bridge_id}, STP {'on' if view.stp else 'off'}, "
-            f"{len(view.ports)} port{'s' * (len(view.ports) != 1)}",
+            f"{counted(len(view.ports), 'port')}",
             "",
         )
     if view.silent is not None:
@@ -205,7 +206,7 @@ def _guests(view: HostView) -> Iterable[str]:
         return
     ports = {port.name: port for port in view.ports}
     by_port = sorted(
-        view.guests, key=lambda guest: _natural(guest.port if guest.seen_on == view.name else None)
+        view.guests, key=lambda guest: _by_port(guest.port if guest.seen_on == view.name else None)
     )
     students = any(guest.seat for guest in view.guests)
     rows = [_row(view, guest) for guest in by_port]
@@ -253,10 +254,9 @@ def _student(seat: Seat) -> str:
     return f"g{seat.group} s{seat.student}"
 
 
-def _natural(port: str | None) -> tuple[bool, int, str]:
-    """Return by what ports are sorted: vnet2 before vnet10, none last."""
-    digits = "".join(filter(str.isdigit, port or ""))
-    return port is None, int(digits or 0), port or ""
+def _by_port(port: str | None) -> tuple[bool, object]:
+    """Return by what guests are sorted: those without a port last."""
+    return port is None, natural(port or "")
 
 
 def _columns(rows: Sequence[Sequence[str]], *, students: bool) -> Iterable[str]:
@@ -291,16 +291,16 @@ def _line(text: str, *, odd: bool = False) -> list[str]:
 
 def _counts(found: Sequence[HostView]) -> Iterable[str]:
     unread = sum(view.error is not None for view in found)
-    hosts = f"{_number(len(found), 'host')}: {len(found) - unread} read"
+    hosts = f"{counted(len(found), 'host')}: {len(found) - unread} read"
     yield hosts + (f", {unread} not" if unread else "")
     guests = [guest for view in found for guest in view.guests]
     if guests:
         counts = Counter(map(_verdict, guests))
         parts = [f"{number} {words}" for words, number in sorted(counts.items(), key=lambda c: (-c[1], c[0]))]
-        yield from wrapped(f"{_number(len(guests), 'guest')}: {', '.join(parts)}", "")
+        yield from wrapped(f"{counted(len(guests), 'guest')}: {', '.join(parts)}", "")
     odd = len(list(_odd(found)))
     if odd:
-        yield f"{_number(odd, 'MAC address', 'MAC addresses')} where none should be"
+        yield f"{counted(odd, 'MAC address', 'MAC addresses')} where none should be"
 
 
 def _verdict(guest: GuestView) -> str:
@@ -311,11 +311,7 @@ def _verdict(guest: GuestView) -> str:
     return "missing" if guest.state == MISSING else guest.state
 
 
-def _number(count: int, one: str, many: str | None = None) -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
 def _coloured(line: str) -> str:
     if line.startswith(MARK):
-        return f"\x1b[{RED}m{line}\x1b[0m"
-    return line if line.startswith(" ") or not line else f"\x1b[{BOLD}m{line}\x1b[0m"
+        return coloured(line, RED)
+    return line if line.startswith(" ") or not line else coloured(line, BOLD)
