@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from providers.transport import Endpoint
 from stackfile import checks, rosterfile, sshkeys
 from stackfile.checksums import Checksum, find_checksum, parse_digest
 from stackfile.mistakes import ConfigError, Location, Mistake, from_pydantic, where
+from stackfile.reasons import STUDENTS_AT_ONCE, Reason
 from stackfile.roster import (
     Generation,
     Roster,
@@ -72,6 +74,8 @@ NAMESPACE = "kvm-lab"
 PROOF_TIME = 10  # seconds that a change of the network needs to be proved once traffic passes
 EXTRA_PORTS_TIMEOUT = 30  # seconds; bridge-loop.sh takes up to 10 of them before the change begins
 MAC_PREFIX = "52:54:00"  # locally administered, the one QEMU and libvirt use
+MISSING_FILES, STAND_IN = "KVM_LAB_MISSING_FILES", "stand-in"
+"""The environment of a preview where key, checksum and image files are not: they are stood in for."""
 STP_LEAST_DELAY = 2  # seconds; br_private.h, BR_MIN_FORWARD_DELAY: the kernel refuses less while STP is on
 
 
@@ -143,11 +147,12 @@ class Image(Section):
         if value is None:
             return None
         path = local_path(value)
-        content = Files.of(info).text(path)
+        file_name = (source or "").split("?")[0].split("#")[0] if info.data.get("url") else source or ""
+        name = file_name.rpartition("/")[2]
+        content = Files.of(info).text(path, f"{hashlib.sha256(path.encode()).hexdigest()}  {name}")
         if content is None or source is None:
             return ChecksumFile(path, None)
-        file_name = source.split("?")[0].split("#")[0] if info.data.get("url") else source
-        return ChecksumFile(path, find_checksum(content, file_name.rpartition("/")[2]))
+        return ChecksumFile(path, find_checksum(content, name))
 
     @field_validator("sha256", "sha512", mode="before")
     @classmethod
@@ -347,7 +352,7 @@ class Host(Section):
     @field_validator("identity_file", mode="after")
     @classmethod
     def _is_a_private_key(cls, path: str | None, info: ValidationInfo) -> str | None:
-        content = Files.of(info).text(path) if path is not None else None
+        content = Files.of(info).text(path, "PRIVATE KEY") if path is not None else None
         if content is not None and "PRIVATE KEY" not in content.partition("\n")[0]:
             raise ValueError("the file of a private key, such as ssh-keygen writes beside the .pub file")
         return path
@@ -358,10 +363,12 @@ class Host(Section):
         if value is None:
             return None
         path = local_path(value)
-        content = Files.of(info).text(path)
-        if content is None or not {"name", "address", "port"} <= info.data.keys():
+        if not {"name", "address", "port"} <= info.data.keys():
             return KeyFile(path, ())
         name, address, port = (info.data[key] for key in ("name", "address", "port"))
+        content = Files.of(info).text(path, f"{sshkeys.known_as(address, port)} {sshkeys.STAND_IN}")
+        if content is None:
+            return KeyFile(path, ())
         return KeyFile(path, _keys_of(content, address, port, name))
 
 
@@ -408,6 +415,16 @@ class Lab(Section):
     """The machines that become hypervisors."""
     roster: Roster | None = None
     """The students."""
+    students_at_once: Annotated[int, *number(0, 999_999, "number of students")] = STUDENTS_AT_ONCE
+    """How many students a change may take guests or data from at once without a reason in writing."""
+    reasons: tuple[Reason, ...] = ()
+    """Why changes are made that the plan gate holds up otherwise."""
+
+    @field_validator("reasons", mode="after")
+    @classmethod
+    def _once(cls, reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        checks.each_once(tuple(f"{one.allow} of {one.of}" for one in reasons))
+        return reasons
 
     @field_validator("hosts", mode="before")
     @classmethod
@@ -450,7 +467,7 @@ class Lab(Section):
         *,
         stack: str,
         source: str = "the stack file",
-        check_files: bool = True,
+        files: Files | None = None,
         hidden: Collection[str] = (),
         lines: Sequence[int] = (),
     ) -> Self:
@@ -461,8 +478,8 @@ class Lab(Section):
             root: the folder that relative paths start from.
             stack: the stack's name, which guests' MAC addresses depend on.
             source: the file's name, for messages.
-            check_files: whether key, checksum and image files are read; without, host keys, login keys and
-                checksums from files stay empty.
+            files: how key, checksum and image files are read, by default all from `root`; where they are not,
+                host keys, login keys and checksums from them stay empty.
             hidden: the options in `written` that are secret: their values are in no message.
             lines: on which lines of `source` the roster's students begin, where that is known.
 
@@ -473,7 +490,7 @@ class Lab(Section):
         expansion = expand(read)
         lab = None
         try:
-            lab = cls.model_validate(expansion.written, context=Files(root, check_files).context)
+            lab = cls.model_validate(expansion.written, context=(files or Files(root)).context)
         except ValidationError as error:
             found += from_pydantic(error, cls, expansion.written, hidden)
 
@@ -488,10 +505,16 @@ class Lab(Section):
         return lab
 
     @classmethod
-    def from_stack_file(cls, path: Path, *, root: Path | None = None, check_files: bool = True) -> Self:
+    def from_stack_file(
+        cls, path: Path, *, root: Path | None = None, check_files: bool = True, stand_in: bool = False
+    ) -> Self:
         """Return the lab of a Pulumi.<stack>.yaml, for tools that run without Pulumi.
 
-        `root` is the folder that relative paths start from, by default the file's own.
+        Args:
+            path: the file.
+            root: the folder that relative paths start from, by default the file's own.
+            check_files: whether the local files that it names are read.
+            stand_in: whether those that are not there are stood in for.
 
         Raises:
             ConfigError: with every mistake.
@@ -512,7 +535,7 @@ class Lab(Section):
             root or path.parent,
             stack=stack,
             source=path.name,
-            check_files=check_files,
+            files=Files(root or path.parent, check_files, stand_in),
             lines=lines_in_stack_file(content),
         )
 
@@ -522,13 +545,23 @@ def load() -> Lab:
 
     Raises:
         ConfigError: with every mistake in the stack file.
+        LabError: local files are stood in for, and it is no preview.
     """
+    stand_in = os.environ.get(MISSING_FILES) == STAND_IN
+    if stand_in and not pulumi.runtime.is_dry_run():
+        raise LabError(
+            "change a stack",
+            f"{MISSING_FILES}={STAND_IN}: keys that are not here would be exchanged for one that nobody has",
+            f"take {MISSING_FILES} out of the environment; it is for previews without the local files",
+        )
     config = pulumi.Config(NAMESPACE)
     everything = {**pulumi.runtime.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
     written = top_options(everything, NAMESPACE)
     hidden = {option for option in written if pulumi.runtime.is_config_secret(config.full_key(option))}
     stack = pulumi.get_stack()
-    return Lab.from_mapping(written, Path.cwd(), stack=stack, source=f"Pulumi.{stack}.yaml", hidden=hidden)
+    files = Files(Path.cwd(), stand_in=stand_in)
+    source = f"Pulumi.{stack}.yaml"
+    return Lab.from_mapping(written, files.root, stack=stack, source=source, files=files, hidden=hidden)
 
 
 def mac_address(stack: str, guest: str) -> str:

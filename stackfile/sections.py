@@ -38,7 +38,7 @@ class KeyFile:
 
 def _key_file(value: object, info: ValidationInfo) -> KeyFile:
     path = local_path(value)
-    content = Files.of(info).text(path)
+    content = Files.of(info).text(path, sshkeys.STAND_IN)
     return KeyFile(path, sshkeys.public_keys(content, sshkeys.LOGIN_KEY_TYPES) if content is not None else ())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -19,10 +19,13 @@ class Files:
     """Reads the files that a stack file names; relative paths start from `root`.
 
     With `check` off nothing is read and every path passes: what the files hold is not known yet.
+    With `stand_in` on, a file that is not there is stood in for, and its path is added to `missing`.
     """
 
     root: Path
     check: bool = True
+    stand_in: bool = False
+    missing: set[str] = field(default_factory=set[str], compare=False)
 
     @property
     def context(self) -> dict[str, Self]:
@@ -46,13 +49,15 @@ class Files:
             there = whole.is_file()
         except (OSError, RuntimeError) as error:  # a name too long, no such user
             raise ValueError(f"an existing file ({getattr(error, 'strerror', None) or error})") from None
-        if self.check and not there:
+        if self.stand_in and not there:
+            self.missing.add(path)
+        elif self.check and not there:
             why = "that path is no regular file" if whole.exists() else "there is none"
             raise ValueError(f"an existing file ({why}; relative paths start from {self.root.resolve()})")
         return whole
 
-    def text(self, path: str) -> str | None:
-        """Return the text of the file `path`; None when files are not checked.
+    def text(self, path: str, stand_in: str = "") -> str | None:
+        """Return the text of the file `path`, or `stand_in` for it; None when files are not checked.
 
         Raises:
             ValueError: it cannot be read, is too large or is no text.
@@ -60,6 +65,8 @@ class Files:
         whole = self.must_exist(path)
         if not self.check:
             return None
+        if path in self.missing:
+            return stand_in
         try:
             if whole.stat().st_size > LARGEST_FILE:
                 raise ValueError("a small text file")

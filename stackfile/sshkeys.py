@@ -22,6 +22,8 @@ CURVE_POINT_BYTES = {"nistp256": 65, "nistp384": 97, "nistp521": 133}  # uncompr
 HOST_KEY_TYPES = ("ssh-ed25519", *(f"ecdsa-sha2-{curve}" for curve in CURVE_POINT_BYTES), "ssh-rsa")
 HARDWARE_KEY_TYPES = ("sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
 LOGIN_KEY_TYPES = (*HOST_KEY_TYPES, *HARDWARE_KEY_TYPES)
+STAND_IN = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}"
+"""What stands for keys in a file that is not here: a key that nobody has, all of it zero."""
 
 
 def public_key(line: str, types: tuple[str, ...]) -> str:
@@ -99,6 +101,11 @@ def parse_known_hosts(content: str) -> tuple[KnownHost, ...]:
     return tuple(found)
 
 
+def known_as(host: str, port: int) -> str:
+    """Return how known_hosts files call the SSH server of `host` at `port`."""
+    return host if port == SSH_PORT else f"[{host}]:{port}"
+
+
 def pinned_keys(entries: tuple[KnownHost, ...], address: str, port: int, name: str) -> tuple[str, ...]:
     """Return the keys to expect from the SSH server at `address` and `port`: never a revoked one.
 
@@ -107,7 +114,7 @@ def pinned_keys(entries: tuple[KnownHost, ...], address: str, port: int, name: s
     """
     revoked = {entry.key for entry in entries if entry.marker == "@revoked"}
     for host in (address.lower(), name):
-        candidate = host if port == SSH_PORT else f"[{host}]:{port}"
+        candidate = known_as(host, port)
         keys = [entry.key for entry in entries if not entry.marker and entry.names(candidate)]
         usable = tuple(dict.fromkeys(key for key in keys if key not in revoked))
         if usable:

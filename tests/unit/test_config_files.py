@@ -12,6 +12,8 @@ import pytest
 
 from config import ConfigError, Lab
 from providers.errors import LabError
+from stackfile.sources import Files
+from stackfile.sshkeys import STAND_IN
 
 ADDRESS = "198.51.100.11"
 
@@ -51,7 +53,10 @@ def load(folder: Path, *, host: dict[str, Any] | None = None, check_files: bool 
     ]
     source = image or {"path": "disk.qcow2", "checksum_file": "sha256sum"}
     return Lab.from_mapping(
-        {"hosts": hosts, "images": [{"name": "disk", **source}]}, folder, stack="lab", check_files=check_files
+        {"hosts": hosts, "images": [{"name": "disk", **source}]},
+        folder,
+        stack="lab",
+        files=Files(folder, check_files),
     )
 
 
@@ -246,3 +251,32 @@ def test_known_hosts_alone_can_be_read_later(folder: Path) -> None:
     assert unread.with_known_hosts(folder).pinned_keys == (public(folder, "rsa"),)
     (pinned,) = load(folder, check_files=False).hosts
     assert pinned.with_known_hosts(folder) == pinned
+
+
+def test_files_that_are_not_here_can_be_stood_in_for(tmp_path: Path) -> None:
+    files = Files(tmp_path, stand_in=True)
+    host = {
+        "name": "g1s1",
+        "address": ADDRESS,
+        "port": 2222,
+        "identity_file": "id",
+        "known_hosts": "known",
+        "bridge": {"port": "eth0"},
+        "guests": [
+            {"name": "web", "image": "disk", "address": "198.51.100.21/24", "ssh_key_files": ["me.pub"]}
+        ],
+    }
+    image = {"name": "disk", "path": "disk.qcow2", "checksum_file": "SHA256SUMS"}
+    lab = Lab.from_mapping({"hosts": [host], "images": [image]}, tmp_path, stack="lab", files=files)
+    assert files.missing == {"id", "known", "me.pub", "disk.qcow2", "SHA256SUMS"}
+    assert lab.hosts[0].pinned_keys == (STAND_IN,)
+    assert lab.hosts[0].guests[0].authorized_keys == (STAND_IN,)
+    assert len(lab.images[0].checksum.digest) == 64
+
+
+def test_a_file_that_is_here_is_read_where_others_are_stood_in_for(tmp_path: Path) -> None:
+    (tmp_path / "known").write_text("not a known_hosts file at all\n")
+    files = Files(tmp_path, stand_in=True)
+    host = {"name": "g1s1", "address": ADDRESS, "known_hosts": "known", "bridge": {"port": "eth0"}}
+    with pytest.raises(ConfigError, match="known_hosts"):
+        Lab.from_mapping({"hosts": [host]}, tmp_path, stack="lab", files=files)

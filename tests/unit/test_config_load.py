@@ -16,6 +16,7 @@ import yaml
 
 import config
 from config import ConfigError, Lab
+from providers.errors import LabError
 from stackfile.roster import Roster, Student, Template
 from stackfile.sections import File
 
@@ -146,3 +147,40 @@ def test_the_schema_is_where_the_stack_file_points_editors() -> None:
     first = (ROOT / "Pulumi.lab.yaml").read_text().splitlines()[0]
     assert first == "# yaml-language-server: $schema=.lab/stack.schema.json"
     assert "config schema > .lab/stack.schema.json" in (ROOT / "Makefile").read_text()
+
+
+def test_files_are_stood_in_for_in_a_preview_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = [{**HOSTS[0], "identity_file": "/nowhere/id"}]
+    pulumi.runtime.set_all_config({"kvm-lab:hosts": json.dumps(absent)}, [])
+    monkeypatch.setenv(config.MISSING_FILES, config.STAND_IN)
+    with pytest.raises(LabError, match="keys that are not here"):
+        config.load()
+    pulumi.runtime.set_mocks(Stack(), project="kvm-lab", stack="classroom", preview=True)
+    assert config.load().hosts[0].identity_file == "/nowhere/id"
+    monkeypatch.delenv(config.MISSING_FILES)
+    with pytest.raises(ConfigError, match="identity_file"):
+        config.load()
+
+
+REASON = {"allow": "delete-disk", "of": "g1s1-g1", "reason": "the student left the course"}
+
+
+def test_reasons_are_read() -> None:
+    lab = Lab.from_mapping({"hosts": HOSTS, "reasons": [REASON]}, ROOT, stack="lab")
+    assert [(one.allow, one.of, one.reason) for one in lab.reasons] == [tuple(REASON.values())]
+    assert lab.students_at_once == 3
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [({"allow": "everything"}, "allow"), ({"reason": "because"}, "reason"), ({"of": ""}, "of")],
+)
+def test_a_reason_that_is_none_is_refused(edit: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Lab.from_mapping({"hosts": HOSTS, "reasons": [{**REASON, **edit}]}, ROOT, stack="lab")
+    assert [mistake.where for mistake in raised.value.mistakes] == [f"reasons[0].{named}"]
+
+
+def test_one_reason_for_one_thing() -> None:
+    with pytest.raises(ConfigError, match="delete-disk of g1s1-g1"):
+        Lab.from_mapping({"hosts": HOSTS, "reasons": [REASON, REASON]}, ROOT, stack="lab")
