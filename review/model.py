@@ -56,7 +56,8 @@ class Step:
             policies.rules.verdict, secrets the text "[secret]".
         outputs: its outputs before.
         changed: paths of the inputs that differ, as the engine tells them ("endpoint.address"), in order.
-        parents: names and types of its parents by type token, nearest first.
+        parents: names and types of its parents, nearest first: (("g1s2", "kvm:index:Guest"),).
+        component: whether it is nothing but what is below it.
     """
 
     urn: str
@@ -68,6 +69,7 @@ class Step:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     parents: tuple[tuple[str, str], ...] = ()
+    component: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Plan:
 
     stack: str
     steps: tuple[Step, ...]
+    whole: bool = True
+    """False: the unchanged resources are left out, as `pulumi preview --json` does without --show-sames."""
 
 
 @dataclass(frozen=True)
