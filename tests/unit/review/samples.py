@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from policies.rules.verdict import UNKNOWN
-from review.model import Plan, Step
+from review.model import Effect, GuestFacts, HostFacts, Inventory, Plan, Step, Verdict
 
 KVM = "pulumi-python:dynamic/kvm:"
 ENVIRONMENT = "kvm:index:StudentEnvironment"
@@ -85,3 +85,41 @@ def deleted(step: Step) -> Step:
 
 def plan(*steps: Step) -> Plan:
     return Plan("lab", steps)
+
+
+HOSTILE = (
+    'x"]; click h0 "javascript:alert(1)" | `"**b**"` %%{init: {}}%% <img src=x onerror=alert(1)> @octocat #1 '
+    "www.example.org https://example.org $x$ [a](b) ~~c~~ </details> \x1b[31m\u202e\n```\n# end\n---\n- x"
+)
+
+
+def facts(name: str, host: str) -> GuestFacts:
+    return GuestFacts(
+        name, host, "198.51.100.7", "52:54:00:00:00:01", f"lab-{name}", 1024, 1, name, (f"{name}-g1",)
+    )
+
+
+def lab(hosts: int, guests: int) -> Inventory:
+    """Hosts h1, h2, … with guests g1s1, g1s2, …"""
+    names = [f"h{n}" for n in range(1, hosts + 1)]
+    return Inventory(
+        "lab",
+        tuple(
+            HostFacts(
+                name,
+                "198.51.100.1",
+                "br0",
+                "eth0",
+                guests=tuple(facts(f"g{name[1:]}s{n}", name) for n in range(1, guests + 1)),
+            )
+            for name in names
+        ),
+    )
+
+
+def each_guest(inventory: Inventory, verdict: Verdict, sentence: str) -> tuple[Effect, ...]:
+    return tuple(
+        Effect(verdict, sentence, host.name, guest.name, guest.student, f"{guest.name}-g1")
+        for host in inventory.hosts
+        for guest in host.guests
+    )
