@@ -5,6 +5,7 @@ A pull request's author chooses them: they mention nobody, link to nothing and e
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -19,6 +20,7 @@ _LINKING = (("@", "@&#8203;"), ("&#35;", "&#35;&#8203;"), ("://", ":&#8203;//"),
 """What GitHub links in text that is rendered already, and how it is not: a space without width."""
 
 
+@functools.lru_cache(maxsize=10_000)
 def inline(text: str, longest: int = LONGEST) -> str:
     """Return a text for a line, a cell or a heading."""
     escaped = _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", printable(_clipped(text, longest)))

@@ -99,20 +99,33 @@ def _refusals(report: Report, shape: _Shape) -> Iterator[str]:
         broken = [one.rule for one in report.policies if one.level == "mandatory" and one.violations]
         by = [*(["the plan gate"] if held else []), *(f"policy {code(rule)}" for rule in broken)]
         yield f"\n**Refused** by {', '.join(by[:6])}.\n"
-    yield from _some([_held(refusal, shape) for refusal in held], shape)
+    yield from _held(held, shape)
     allowed = [refusal for refusal in report.refusals if refusal.reason is not None]
     if allowed:
         yield "\nAllowed, as the stack file gives a reason in writing:\n"
         yield from _some([f"- {_what(one)}<br>“{paragraph(one.reason or '')}”" for one in allowed], shape)
 
 
-def _held(refusal: Refusal, shape: _Shape) -> str:
-    first, _, more = refusal.remedy.strip("\n").partition("\n")
-    text = f"- {_what(refusal)}<br>To do: {paragraph(first)}"
-    if not more or not shape.policies:
-        return text
-    # as code, so that it can be copied into a stack file
-    return "\n".join([text, "", *(f"  {line}" for line in fence("yaml", more.split("\n")[:MOST_LINES])), ""])
+def _held(held: Sequence[Refusal], shape: _Shape) -> Iterator[str]:
+    """Yield what is refused, with its remedy; one remedy for all that differ in their subject only."""
+    alike: dict[tuple[str, str], list[Refusal]] = {}
+    for refusal in held:
+        remedy = refusal.remedy.replace(refusal.subject, "") if refusal.subject else refusal.remedy
+        alike.setdefault((refusal.rule, remedy), []).append(refusal)
+    for some in [*alike.values()][: shape.most]:
+        yield from _some([f"- {_what(refusal)}" for refusal in some], shape)
+        if some[0].remedy:
+            yield from _remedy(some, shape)
+
+
+def _remedy(some: Sequence[Refusal], shape: _Shape) -> Iterator[str]:
+    first, _, more = some[0].remedy.strip("\n").partition("\n")
+    about = f", for {code(some[0].subject)} as for the others" if len(some) > 1 and some[0].subject else ""
+    yield f"\n  To do{about}: {paragraph(first)}\n"
+    if more and shape.policies:
+        # as code, so that it can be copied into a stack file
+        yield from (f"  {line}" for line in fence("yaml", more.split("\n")[:MOST_LINES]))
+        yield ""
 
 
 def _what(refusal: Refusal) -> str:

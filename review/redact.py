@@ -54,16 +54,14 @@ _NAMED: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(://[^/\s:@\0]{1,64}:)[^/\s@\0]{1,200}@"), rf"\1{HIDDEN}@"),
     (
         re.compile(
-            rf"(\b[\w-]{{0,40}}(?:{_NAME})[\w-]{{0,40}}[\"']?[ \t]*[:=][ \t]*+)"
+            rf"((?:{_NAME})[\w-]{{0,40}}[\"']?[ \t]*[:=][ \t]*+)"
             rf"(?:[|>][-+0-9]*(?:\n[ \t]+[^\n\0]*)+|{_HARMLESS}(?:{_QUOTED}|[^\n\0]+))",
             re.IGNORECASE,
         ),
         rf"\1{HIDDEN}",
     ),
     (
-        re.compile(
-            rf"(\b[\w.-]{{0,40}}passw(?:or)?d\w{{0,10}} is ){_HARMLESS}(?:{_QUOTED}|[^\s\0]+)", re.IGNORECASE
-        ),
+        re.compile(rf"(passw(?:or)?d\w{{0,10}} is ){_HARMLESS}(?:{_QUOTED}|[^\s\0]+)", re.IGNORECASE),
         rf"\1{HIDDEN}",
     ),
 )
