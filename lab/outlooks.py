@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from lab.look import LOOKS, Sight
 from providers.errors import LabError
 from providers.host_network import ChangeUnderWay
-from providers.state.interfaces import without_secrets
-from providers.state.outlook import FileChange, Outlook
+from providers.state.outlook import Outlook, unified
 from providers.transport import AuthError, ConnectError, HostKeyMismatch
 from review.text import coloured_diff, counted, printable, story, wrapped
 
@@ -65,14 +63,6 @@ def verdict(sight: Sight) -> str:
     return _weightiest(made) if refused is None else "refused"
 
 
-def unified(host: str, change: FileChange) -> list[str]:
-    """Return a unified diff of a file, by diff(1)'s rules; what may be a secret is left out of it."""
-    before, after = (_lines(change.path, text) for text in (change.before, change.after))
-    name = f"{host}:{change.path}"
-    old, new = (name if text is not None else "/dev/null" for text in (change.before, change.after))
-    return [line.removesuffix("\n") for line in _marked(difflib.unified_diff(before, after, old, new))]
-
-
 def _until_refused(sight: Sight) -> tuple[list[Outlook], tuple[str, Outlook] | None]:
     """Return what would be made, one after the other, and the first that would be refused, with its name."""
     made: list[Outlook] = []
@@ -86,18 +76,6 @@ def _until_refused(sight: Sight) -> tuple[list[Outlook], tuple[str, Outlook] | N
 def _weightiest(made: Iterable[Outlook]) -> str:
     kinds = {"none", *(outlook.kind for outlook in made)}
     return next(kind for kind in VERDICTS if kind in kinds)
-
-
-def _lines(path: str, text: str | None) -> list[str]:
-    # not splitlines(): it also splits where interfaces(5) does not
-    return re.findall(r"[^\n]*\n|[^\n]+", without_secrets(path, text or ""))
-
-
-def _marked(lines: Iterable[str]) -> Iterable[str]:
-    for line in lines:
-        yield line
-        if not line.endswith("\n"):
-            yield "\\ No newline at end of file"
 
 
 def _block(sight: Sight) -> Iterable[str]:

@@ -141,12 +141,15 @@ def _mac(domain: _Thing) -> str:
 def _disks(guest: str, parts: list[_Thing], generation: int | None) -> tuple[str, ...]:
     """Return names of disks, the one in use first: the domain's, else the environment's generation's."""
     names = sorted((volume.name for volume in _of(parts, VOLUME)), key=natural, reverse=True)
-    used = next(filter(None, map(_first_disk, _of(parts, DOMAIN))), f"{guest}-g{generation}")
+    used = next(
+        filter(None, (first_disk(domain.inputs) for domain in _of(parts, DOMAIN))), f"{guest}-g{generation}"
+    )
     return tuple(sorted(names, key=lambda name: name != used))
 
 
-def _first_disk(domain: _Thing) -> str:
-    disks = domain.inputs.get("disks")
+def first_disk(domain: Mapping[str, Any]) -> str:
+    """Return the name of the disk that a domain with these inputs boots from; "" while it is not known."""
+    disks = domain.get("disks")
     first = disks[0] if isinstance(disks, list | tuple) and disks else {}
     return PurePosixPath(_text(first, "volumeId")).stem if isinstance(first, Mapping) else ""
 

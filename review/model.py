@@ -58,6 +58,7 @@ class Step:
         changed: paths of the inputs that differ, as the engine tells them ("endpoint.address"), in order.
         parents: names and types of its parents, nearest first: (("g1s2", "kvm:index:Guest"),).
         component: whether it is nothing but what is below it.
+        unprotected: whether it was protected from deletion, and is no longer.
     """
 
     urn: str
@@ -70,6 +71,7 @@ class Step:
     changed: tuple[str, ...] = ()
     parents: tuple[tuple[str, str], ...] = ()
     component: bool = False
+    unprotected: bool = False
 
 
 @dataclass(frozen=True)

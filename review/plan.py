@@ -149,6 +149,7 @@ def _step(part: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> S
         changed=tuple(_changed(part, old, new)) if before and after and op not in _AS_IT_IS else (),
         parents=tuple(_parents(urn, after or before, states)),
         component=(after or before).get("custom") is False,
+        unprotected=bool(before.get("protect") and after and not after.get("protect")),
     )
     return _same(step) if op in _AS_IT_IS else step
 
@@ -228,7 +229,10 @@ def _fold(parts: list[Step]) -> Step:
 
 
 def _beyond(step: Step, pending: Step | None) -> Step | None:
-    if pending is None or step.op == "same":
+    if pending is None:
+        return step
+    step = replace(step, unprotected=step.unprotected and not pending.unprotected)
+    if step.op == "same":
         return step
     if step.op == pending.op and step.new == pending.new:
         return None if step.op == "delete" else _same(step)

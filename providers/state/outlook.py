@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from providers.state.bridge import Kind
 from providers.state.bridge_refusals import Refusal
+from providers.state.interfaces import without_secrets
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,23 @@ def file_changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[F
     paths = dict.fromkeys((*before, *after))
     changes = (FileChange(path, before.get(path), after.get(path)) for path in paths)
     return tuple(change for change in changes if change.before != change.after)
+
+
+def unified(host: str, change: FileChange) -> list[str]:
+    """Return a unified diff of a file, by diff(1)'s rules; what may be a secret is left out of it."""
+    before, after = (_lines(change.path, text) for text in (change.before, change.after))
+    name = f"{host}:{change.path}"
+    old, new = (name if text is not None else "/dev/null" for text in (change.before, change.after))
+    return [line.removesuffix("\n") for line in _marked(difflib.unified_diff(before, after, old, new))]
+
+
+def _lines(path: str, text: str | None) -> list[str]:
+    # not splitlines(): it also splits where interfaces(5) does not
+    return re.findall(r"[^\n]*\n|[^\n]+", without_secrets(path, text or ""))
+
+
+def _marked(lines: Iterable[str]) -> Iterable[str]:
+    for line in lines:
+        yield line
+        if not line.endswith("\n"):
+            yield "\\ No newline at end of file"

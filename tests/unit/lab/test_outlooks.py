@@ -7,11 +7,11 @@ from pathlib import Path
 
 from lab.glances import NoAnswer
 from lab.look import Sight
-from lab.outlooks import report, unified
+from lab.outlooks import report
 from providers.errors import LabError
 from providers.host_network import ChangeUnderWay
 from providers.state.bridge_refusals import Refusal
-from providers.state.outlook import FileChange, Outlook, file_changes
+from providers.state.outlook import FileChange, Outlook, file_changes, unified
 from providers.transport import AuthError, ConnectError, HostKeyMismatch
 
 PATH = "/etc/network/interfaces"
