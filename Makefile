@@ -5,7 +5,7 @@ PYTHON := .lab/venv/bin/python
 export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup testbed-setup up preview look show access machines down schema test faults lint format \
+.PHONY: help setup testbed-setup up preview look show topology access machines down schema test faults lint format \
     bench-network bench-forward-delay bench-students
 
 help: ## this list
@@ -31,6 +31,10 @@ look: ## what `pulumi up --refresh` would do to hosts' network
 show: ## who is on the hosts' bridges, which guests answer; JSON=1
 	@scripts/setup toolchain/debian-packages.txt
 	@$(PYTHON) -m lab show --stack $(STACK) $(if $(JSON),--json)
+
+topology: ## write .lab/topology/STACK.html, the lab as a page; LOOK=0
+	@scripts/setup toolchain/debian-packages.txt
+	@$(PYTHON) -m lab topology --stack $(STACK) $(if $(filter 0 no,$(LOOK)),--no-look)
 
 access: setup ## write .lab/access/STACK: how each student logs in
 	@$(PYTHON) -m lab access --stack $(STACK)

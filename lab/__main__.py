@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import access_command, commands, show_command, student_commands
+from lab import access_command, commands, show_command, student_commands, topology_command
 from lab.settings import Settings
 from providers.errors import LabError
 from testbed import processes
@@ -19,6 +19,7 @@ COMMANDS = {
     "preview": commands.preview,
     "look": commands.look,
     "show": show_command.show,
+    "topology": topology_command.topology,
     "access": access_command.access,
     "machines": commands.machines,
     "down": commands.down,
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         action="store_true",
         help="show: print JSON; show ends with status 0 when all hosts and guests answered, else with 1",
     )
+    parser.add_argument("--no-look", action="store_true", help="topology: draw the state, contact no host")
     options = parser.parse_args(arguments)
     settings = Settings.of(options)
     mark_this_process(settings.testbed, arguments)

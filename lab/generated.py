@@ -29,7 +29,7 @@ def replace_files(folder: Path, texts: Mapping[str, str], mark: str) -> tuple[st
         )
     folder.chmod(FOLDER_MODE)
     for name, text in texts.items():
-        _write(folder / name, text)
+        write_file(folder / name, text)
     stale = sorted(name for name, generated in there.items() if generated and name not in texts)
     for name in stale:
         (folder / name).unlink()
@@ -43,7 +43,8 @@ def _is_generated(path: Path, mark: str) -> bool:
         return mark.encode() in file.readline()
 
 
-def _write(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
+    """Write a file that nobody else may read, all of it or, when that fails, nothing."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     # ssh(1) refuses a configuration that others may write

@@ -21,6 +21,7 @@ class Settings:
     refresh: bool = False
     students: tuple[str, ...] = ()
     json: bool = False
+    look: bool = True
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Settings:
@@ -36,6 +37,7 @@ class Settings:
             refresh=options.refresh,
             students=tuple(name for name in options.student.split(",") if name),
             json=options.json,
+            look=not options.no_look,
         )
 
     @property

@@ -12,7 +12,7 @@ from lab.commands import colours, engine_with_state, hosts_off, lab_without_file
 from lab.settings import Settings
 from lab.show import read
 from lab.sightings import document, report
-from lab.views import all_answered, views
+from lab.views import HostView, all_answered, views
 from providers.errors import LabError
 
 
@@ -23,9 +23,7 @@ def show(settings: Settings) -> int:
     that the stack's state has; where that cannot be read, any key is an answer.
     """
     start = time.monotonic()
-    lab, unread = lab_without_files(settings)
-    seen = read(lab, {**unread, **hosts_off(settings)})
-    found = views(lab, settings.stack, seen, known_host_keys(settings, lab))
+    found = look(settings)
     if settings.json:
         sys.stdout.write(json.dumps(document(found, settings.stack), indent=2) + "\n")
     else:
@@ -35,6 +33,13 @@ def show(settings: Settings) -> int:
     return 0 if all_answered(found) else 1
 
 
+def look(settings: Settings) -> list[HostView]:
+    """Return a view of each host of the stack file; hosts of a testbed that is off are not contacted."""
+    lab, unread = lab_without_files(settings)
+    seen = read(lab, {**unread, **hosts_off(settings)})
+    return views(lab, settings.stack, seen, known_host_keys(settings, lab))
+
+
 def known_host_keys(settings: Settings, lab: Lab) -> dict[str, str]:
     """Return the host keys by which the stack's state knows guests; none where it cannot be read."""
     if not any(host.guests for host in lab.hosts):
@@ -42,7 +47,11 @@ def known_host_keys(settings: Settings, lab: Lab) -> dict[str, str]:
     try:
         known = host_keys_of(engine_with_state(settings).outputs(settings.stack))
     except (LabError, OSError) as error:
-        seen = (error.seen if isinstance(error, LabError) else str(error)).rpartition("\n")[2]
-        say(f"guests' host keys are not compared, the stack's state was not read: {seen}")
+        say(f"guests' host keys are not compared, the stack's state was not read: {last_line(error)}")
         return {}
     return {name: keys[0] for name, keys in known.items()}
+
+
+def last_line(error: LabError | OSError) -> str:
+    """Return the last line of what was seen: `pulumi` says there what is wrong."""
+    return (error.seen if isinstance(error, LabError) else str(error)).rpartition("\n")[2]
