@@ -5,8 +5,8 @@ PYTHON := .lab/venv/bin/python
 export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup testbed-setup up preview look show topology access machines down schema test faults lint format \
-    bench-network bench-forward-delay bench-students
+.PHONY: help setup testbed-setup up preview look show topology access machines down schema policies test faults \
+    lint format bench-network bench-forward-delay bench-students
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,10 @@ down: testbed-setup ## end the testbed: machines, network, stacks' state
 
 schema: testbed-setup ## write .lab/stack.schema.json, for editors
 	@$(PYTHON) -m config schema > .lab/stack.schema.json
+
+policies: ## what is refused, and why; CONFIG=FILE
+	@scripts/setup toolchain/debian-packages.txt
+	@$(PYTHON) -m policies.listing $(CONFIG)
 
 test: ## every test, beside a running `make up` too
 	@scripts/setup toolchain/debian-packages.txt testbed/debian-packages.txt tests/debian-packages.txt

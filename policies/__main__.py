@@ -1,19 +1,7 @@
 """Puts the rules together as a policy pack. Run by the engine: pulumi up --policy-pack policies."""
 
-from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy
-from rules import desktop, host_keys, migration
-from rules.resource_policy import validation
+from pulumi_policy import EnforcementLevel, PolicyPack
+from rules.catalogue import PACK
+from rules.pulumi_adapter import policies
 
-PolicyPack(
-    name="kvm-lab",
-    enforcement_level=EnforcementLevel.MANDATORY,
-    policies=[
-        ResourceValidationPolicy(
-            name=rule.NAME,
-            description=rule.DESCRIPTION,
-            url=rule.REFERENCE,
-            validate=validation(rule.judge),
-        )
-        for rule in (migration, desktop, host_keys)
-    ],
-)
+PolicyPack(name=PACK, enforcement_level=EnforcementLevel.MANDATORY, policies=policies())

@@ -233,7 +233,8 @@ class NetworkBridge(HostResource, module="kvm", name="NetworkBridge"):
     """A bridge of a host, declared; see NetworkBridgeInputs.
 
     Further outputs: `claimed_port` (`port` may be what a refresh saw), `hw_address`, `addresses`, `adopted`,
-    `ports`, `sentences` (the last change in words).
+    `ports`, `kernel` (`stp` and `forward_delay` in seconds, as last read), `sentences` (the last change in
+    words).
     """
 
     claimed_port: pulumi.Output[str]
@@ -241,6 +242,7 @@ class NetworkBridge(HostResource, module="kvm", name="NetworkBridge"):
     addresses: pulumi.Output[list[str]]
     adopted: pulumi.Output[bool]
     ports: pulumi.Output[list[str]]
+    kernel: pulumi.Output[dict[str, Any]]
     sentences: pulumi.Output[list[str]]
 
     def __init__(
@@ -250,7 +252,7 @@ class NetworkBridge(HostResource, module="kvm", name="NetworkBridge"):
             NetworkBridgeProvider(),
             name,
             props,
-            outputs=("claimed_port", "hw_address", "addresses", "adopted", "ports", "sentences"),
+            outputs=("claimed_port", "hw_address", "addresses", "adopted", "ports", "kernel", "sentences"),
             opts=opts,
         )
 
@@ -566,6 +568,7 @@ def _outputs(inputs: NetworkBridgeInputs, network: HostNetwork, record: Record) 
         "ports": [
             name for name in (network.port, *inputs.extra_ports) if name in network.members(network.bridge)
         ],
+        "kernel": {"stp": link.stp, "forward_delay": link.forward_delay} if link else {},
     }
 
 

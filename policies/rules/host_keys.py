@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from .verdict import UNKNOWN, Finding, Resource, Unjudged, Violation, items, written
+from .verdict import DEFAULTS, UNKNOWN, Finding, Options, Resource, Unjudged, Violation, items, written
 
 NAME = "host-keys-are-pinned"
 DESCRIPTION = "Every connection to a host is held against host keys that are known beforehand."
 REFERENCE = "https://libvirt.org/uri.html#ssh-transport"
 WHY = "whoever answers at the host's address would be given root's commands and the guests' secrets"
+OPTIONS: Options = {}
 LIBVIRT = "pulumi:providers:libvirt"
 PROGRAM = ("pulumi-python:dynamic/kvm:", "kvm:index:")
 SSH_TRANSPORTS = ("ssh", "libssh", "libssh2", "sshauth", "sshcmd")
@@ -18,7 +19,7 @@ UNCHECKED_TRANSPORTS = ("tcp", "ext")
 PINNED = "the host's public keys (host_keys=) or a known_hosts file (knownhosts=)"
 
 
-def judge(resource: Resource) -> list[Finding]:
+def judge(resource: Resource, options: Options = DEFAULTS) -> list[Finding]:  # noqa: ARG001
     """Judge what connects: a libvirt provider by its URI, a resource of the program by its endpoint."""
     if resource.type == LIBVIRT:
         return _judge_uri(resource.name, resource.inputs.get("uri"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal
 
 
@@ -16,14 +17,27 @@ class Unknown(enum.Enum):
 
 UNKNOWN: Final[Literal[Unknown.UNKNOWN]] = Unknown.UNKNOWN
 
+Options = Mapping[str, object]
+"""What the configuration says to one rule, by the names in its OPTIONS; what is left out has its default."""
+DEFAULTS: Final[Options] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource as it is declared: its Pulumi type token, its name, its inputs as JSON-like values."""
+    """A resource as it is declared: its Pulumi type token, its name, its inputs as JSON-like values.
+
+    `outputs` is what is known of it besides; None: nothing yet, as before it is made.
+    """
 
     type: str
     name: str
     inputs: Mapping[str, object]
+    outputs: Mapping[str, object] | None = None
+
+    @property
+    def seen(self) -> Mapping[str, object]:
+        """Return the outputs, which echo the inputs, or the inputs where there are none yet."""
+        return self.inputs if self.outputs is None else self.outputs
 
 
 @dataclass(frozen=True)
@@ -71,3 +85,15 @@ def written(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Return the elements of a list that are texts; none when it is no list."""
+    return tuple(item for item in items(value) if isinstance(item, str))
+
+
+def waiting(unjudged: Sequence[Unjudged]) -> str:
+    """Return how much waits, in one line: "2 values of 1 resource cannot be judged until the host exists"."""
+    resources = len({one.resource for one in unjudged})
+    values = f"{len(unjudged)} value{'s'[: len(unjudged) != 1]}"
+    return f"{values} of {resources} resource{'s'[: resources != 1]} cannot be judged until the host exists"

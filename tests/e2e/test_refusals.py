@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.conftest import ROOT
+from tests.e2e.foreign_program import ForeignProgram
 from tests.e2e.stack import Stack
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILJXi3QC1UZ/Knv3Eq6TFOkkP0/qOFWvmHIGZ4fwrKtM"
@@ -102,7 +100,10 @@ def test_all_mistakes_at_once(stack: Stack, host: dict[str, Any], listener: sock
 
 
 def test_the_pack_alone_refuses_a_program_that_does_not_check(
-    stack: Stack, host: dict[str, Any], listener: socket.socket, tmp_path: Path
+    engine: None,  # noqa: ARG001
+    host: dict[str, Any],
+    listener: socket.socket,
+    tmp_path: Path,
 ) -> None:
     """The pack imports nothing of ours: it judges resources of these types in any program."""
     bridge = {
@@ -118,43 +119,9 @@ def test_the_pack_alone_refuses_a_program_that_does_not_check(
         "rollback_timeout": 60,
         "migration": True,
     }
-    program = ROOT / "tests/e2e/bare_program"
-    settings = stack.engine.prepare("refused", _settings(tmp_path, bridge))
-    environment = {**stack.engine.environment(), "PYTHONPATH": str(ROOT)}
-    argv = ["pulumi", "preview", "--stack", "organization/bare-program/refused", "--non-interactive"]
-    subprocess.run(
-        ["pulumi", "stack", "init", "organization/bare-program/refused", "--non-interactive"],
-        cwd=_copy(program, tmp_path / "program"),
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
-    done = subprocess.run(
-        [*argv, "--config-file", str(settings), "--policy-pack", str(ROOT / "policies")],
-        cwd=tmp_path / "program",
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    text = done.stdout + done.stderr
-    assert done.returncode != 0
+    program = ForeignProgram(ROOT / "tests/e2e/bare_program", tmp_path)
+    outcome = program.run("preview", {"bridge": bridge})
+    assert outcome.status != 0
     for word in ("mandatory", "stp", "forward_delay", "15", "migration"):
-        assert word in text, text
+        assert word in outcome.text, outcome.text
     assert not contacted(listener)
-
-
-def _settings(folder: Path, bridge: dict[str, Any]) -> Path:
-    path = folder / "Pulumi.refused.yaml"
-    path.write_text(yaml.safe_dump({"config": {"bare-program:bridge": bridge}}))
-    return path
-
-
-def _copy(program: Path, target: Path) -> Path:
-    """A copy outside the repository: `pulumi stack init` writes beside Pulumi.yaml."""
-    target.mkdir()
-    for file in program.iterdir():
-        text = file.read_text().replace("../../../bin", os.fspath(ROOT / "bin")) if file.is_file() else None
-        if text is not None:
-            (target / file.name).write_text(text)
-    return target

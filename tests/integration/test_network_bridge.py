@@ -50,6 +50,7 @@ def test_takeover_second_run_and_return(machine: Machine) -> None:
     assert outs["ports"] == ["eth0"]
     assert outs["addresses"] == [f"{machine.address}/24"]
     assert outs["adopted"] is False
+    assert outs["kernel"] == {"stp": False, "forward_delay": 0}
     assert outs["hw_address"] == machine.ssh(["cat", "/sys/class/net/eth0/address"]).stdout.strip()
     assert stp_and_delay(machine) == "0\n0\n"
     assert nothing_armed(machine)

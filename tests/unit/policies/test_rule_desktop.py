@@ -73,5 +73,13 @@ def test_missing_packages_are_none() -> None:
     assert judge(None) == []
 
 
+def test_bounds_are_configured() -> None:
+    resource = Resource(desktop.PACKAGES, "g1s1-packages", {"packages": ["xorg:amd64", "cockpit", "xterm"]})
+    options = {"forbidden": ["Cockpit*"], "allowed": ["xorg"]}
+    [finding] = desktop.judge(resource, options)
+    assert isinstance(finding, Violation)
+    assert finding.seen == "cockpit"
+
+
 def test_leaves_other_resources_alone() -> None:
     assert judge(["xorg"], "pulumi-python:dynamic/kvm:NetworkBridge") == []

@@ -48,6 +48,16 @@ def test_only_the_number_zero_is_no_delay(delay: object) -> None:
     assert len(judge(migration=True, stp=False, forward_delay=delay)) == 1
 
 
+def test_the_longest_delay_is_configured() -> None:
+    bridge = Resource(migration.BRIDGE, "g1s1", {"migration": True, "stp": False, "forward_delay": 2.0})
+    assert migration.judge(bridge, {"longest_delay": 2.0}) == []
+    [finding] = migration.judge(bridge, {"longest_delay": 1.0})
+    assert isinstance(finding, Violation)
+    assert finding.wanted == "at most 1 with migration on"
+    inside = Resource(migration.HOST, "g1s1", {"migration": True, "bridge": bridge.inputs})
+    assert migration.judge(inside, {"longest_delay": 2.0}) == []
+
+
 def test_unknown_option_waits_while_a_known_one_is_refused() -> None:
     unknown, refused = judge(migration=True, stp=UNKNOWN, forward_delay=2)
     assert isinstance(unknown, Unjudged)

@@ -737,6 +737,17 @@ def test_a_claim_is_understood_whatever_timeout_is_asked_for_now() -> None:
     assert (claimed.stp, claimed.forward_delay, claimed.rollback_timeout) == (True, 15, 15)
 
 
+@pytest.mark.parametrize(("stp", "delay", "kernel"), [(0, 0, (False, 0.0)), (1, 1500, (True, 15.0))])
+def test_the_outputs_have_what_the_kernel_has(stp: int, delay: int, kernel: tuple[bool, float]) -> None:
+    endpoint = Endpoint(host="h", address="192.0.2.1", host_keys=(HOST_KEY,))
+    inputs = NetworkBridgeInputs(endpoint=endpoint, stack="a/b", name="br0", port="eth0")
+    record = Record(kind="bridge", key="br0", adopted=False)
+    network = bridged(stp=stp, delay=delay)
+    outputs = network_bridge._outputs(inputs, network, record)
+    assert outputs["kernel"] == {"stp": kernel[0], "forward_delay": kernel[1]}
+    assert network_bridge._outputs(inputs, host(), record)["kernel"] == {}
+
+
 def test_commands_of_packages_that_are_coming_are_not_missed() -> None:
     without = replace(host(), tools=frozenset(NEEDED) - {"brctl", "flock"})
     (missed,) = refusals(with_packages(without, ["bridge-utils", "curl"]), SPEC)
