@@ -30,10 +30,19 @@ def inline(text: str, longest: int = LONGEST) -> str:
 
 
 def paragraph(text: str) -> str:
-    """Return a text of several lines for a list's item or a cell; their indentation is kept."""
+    """Return a text of several lines for a list's item or a cell; what is between backticks is code."""
     lines = _clipped(text, 2 * LONGEST).strip("\n").split("\n")
     return "<br>".join(
-        "&nbsp;" * (len(line) - len(line.lstrip(" "))) + inline(line.lstrip(" ")) for line in lines
+        "&nbsp;" * (len(line) - len(line.lstrip(" "))) + _spans(line.lstrip(" ")) for line in lines
+    )
+
+
+def _spans(line: str) -> str:
+    parts = line.split("`")
+    if len(parts) % 2 == 0:
+        return inline(line)
+    return "".join(
+        f"<code>{inline(part)}</code>" if at % 2 else inline(part) for at, part in enumerate(parts)
     )
 
 

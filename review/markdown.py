@@ -165,7 +165,7 @@ def _bold(verdict: Verdict) -> str:
 def _diffs(report: Report, shape: _Shape) -> Iterator[str]:
     if not report.diffs or not shape.diff_lines:
         return
-    yield "\n### Files of hosts\n"
+    yield "\n### Files and packages of hosts\n"
     by_host: dict[str, list[FileDiff]] = {}
     for diff in report.diffs:
         by_host.setdefault(diff.host, []).append(diff)

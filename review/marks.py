@@ -103,7 +103,8 @@ class _Sides:
             elif name in self.will:
                 yield GuestMark(left[name], Mark.GONE, f"moves to {self.will[name]}")
             else:
-                yield GuestMark(left[name], _mark(True, False, self.of_guest.get(name, Verdict.NOTHING)))
+                mark = _mark(True, False, self.of_guest.get(name, Verdict.NOTHING))
+                yield GuestMark(left[name], mark, "" if mark is Mark.GONE else "goes")
 
     def _stays(self, guest: GuestFacts, was_here: bool) -> GuestMark:
         verdict = self.of_guest.get(guest.name, Verdict.NOTHING)

@@ -328,5 +328,7 @@ def test_escaping() -> None:
     assert inline("a|b<c") == "a&#124;b&#60;c"
     assert inline("@octocat #12") == "@&#8203;octocat &#35;&#8203;12"
     assert paragraph("a:\n  b\n") == "a:<br>&nbsp;&nbsp;b"
+    assert paragraph("a `<b>` c") == "a <code>&#60;b&#62;</code> c"
+    assert paragraph("a `b` ` c") == "a &#96;b&#96; &#96; c"
     assert code("x" * 90) == f"<code>{'x' * 79}…</code>"
     assert list(fence("diff", ["+````", "a\rb"])) == ["`````diff", "+````", "a\\x0db", "`````"]

@@ -48,7 +48,7 @@ def test_each_fate_is_told_by_a_word_and_by_a_class() -> None:
     assert node(text, "g1s1") == "g1s1<br/>student g1s1<br/>#33; interrupted interrupted"
     assert node(text, "g1s2") == "g1s2<br/>student g1s2<br/>#10006; data destroyed destroyed"
     assert node(text, "g1s3") == "g1s3<br/>student g1s3 same"
-    assert node(text, "g1s4") == "g1s4<br/>student g1s4<br/>#10006; data destroyed destroyed"
+    assert node(text, "g1s4") == "g1s4<br/>student g1s4<br/>goes<br/>#10006; data destroyed destroyed"
     assert node(text, "g1s5") == "g1s5<br/>student g1s5<br/>#43; new new"
     assert node(text, "bridge") == "bridge br0<br/>#10006; network changed network"
     assert node(text, "port eth1") == "port eth1<br/>#43; new new"
