@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from review.diffs import diffs
@@ -19,10 +19,14 @@ __all__ = ["diffs", "effects"]
 
 def effects(plan: Plan) -> tuple[Effect, ...]:
     """Return what a plan means, the heaviest first; none: it changes nothing."""
-    return tuple(sorted(_merged(_effects(parts(plan))), key=_rank))
+    found = list(_effects(parts(plan)))
+    told = {urn for effect in found for urn in effect.urns}
+    rest = (step for step in plan.steps if step.op != "same" and not step.component and step.urn not in told)
+    # what nobody has a sentence for must not pass for nothing
+    return tuple(sorted(_merged([*found, *map(_foreign, rest)]), key=_rank))
 
 
-def _merged(found: Iterator[Effect]) -> Iterator[Effect]:
+def _merged(found: Iterable[Effect]) -> Iterator[Effect]:
     """Yield effects that read alike as one."""
     alike: dict[Effect, list[str]] = {}
     for effect in found:
@@ -44,9 +48,6 @@ def _effects(of: Parts) -> Iterator[Effect]:
         yield from host_effects(host, steps, of.owners.get(host))
     for host, all_of_it in _by_host(of).items():
         yield from reached_otherwise(host, all_of_it, of.owners.get(host))
-    for step in of.others:
-        if step.op != "same":
-            yield _foreign(step)
 
 
 def _by_host(of: Parts) -> dict[str, list[Step]]:
@@ -59,7 +60,7 @@ def _by_host(of: Parts) -> dict[str, list[Step]]:
 
 
 def _foreign(step: Step) -> Effect:
-    """Return what is known of a resource that is none of this program's; a volume is a disk anywhere."""
+    """Return what is known of a resource of which no other sentence tells; a volume is a disk anywhere."""
     what = f"{step.name} ({step.type})"
     if kind(step) == VOLUME and step.op in {"delete", "replace"}:
         sentence = f"the disk {what} is deleted with all that is on it"

@@ -179,7 +179,11 @@ def _domain_changed(guest: Guest, domain: Step | None) -> Iterator[Effect]:
         return
     changes, others = edited(domain), sorted(changed_keys(domain) - {"cloudinit", "autostart"})
     if domain.op == "create":
-        yield guest.effect(Verdict.SAFE, "is missing, and is made again with its disk", (domain,))
+        made = [step for step in guest.of(VOLUME, DISK) if step.op == "create"]
+        disk = "a new, empty disk" if made else "its disk"
+        rest = [step for step in guest.of(SEED, READY) if step.op != "same"]
+        sentence = f"is missing, and is made again with {disk}"
+        yield guest.effect(Verdict.SAFE, sentence, [domain, *made, *rest])
     elif others:
         sentence = f"its domain is changed in place ({', '.join(others)}); what that does is not known"
         yield guest.effect(Verdict.INTERRUPTS, sentence, (domain,))

@@ -29,7 +29,6 @@ HYPERVISOR = "kvm:index:HypervisorHost"
 SEED = "libvirt:index/cloudInitDisk:CloudInitDisk"
 POOL = "libvirt:index/pool:Pool"
 PROVIDER = "pulumi:providers:libvirt"
-STACK = "pulumi:pulumi:Stack"
 OF_GUESTS = frozenset({DISK, VOLUME, SEED, DOMAIN, READY, HOST_KEY, GUEST})
 OF_NETWORKS = frozenset({BRIDGE, NETFILTER})
 OF_HOSTS = frozenset({PACKAGES, LIBVIRT, IMAGE, POOL, PROVIDER, HYPERVISOR, OWN_HOST})
@@ -64,24 +63,22 @@ class Guest:
 
 @dataclass(frozen=True)
 class Parts:
-    """All steps of a plan, each in one place; by name of the host or of the guest."""
+    """The steps of a plan that are of this program, each in one place, by the name of host or guest."""
 
     guests: tuple[Guest, ...]
     networks: Mapping[str, tuple[Step, ...]]
     hosts: Mapping[str, tuple[Step, ...]]
-    others: tuple[Step, ...]
     owners: Mapping[str, str]
     """The student who has all of a host."""
     before: Inventory = field(repr=False)
 
 
 def parts(plan: Plan) -> Parts:
-    """Sort the steps of a plan; components of others, and the stack itself, are in none of the places."""
+    """Sort the steps of a plan; what is not of this program is in none of the places."""
     before, after = inventory.before(plan), inventory.after(plan)
     of_guests: dict[str, list[Step]] = {}
     networks: dict[str, list[Step]] = {}
     hosts: dict[str, list[Step]] = {}
-    others = []
     for step in plan.steps:
         guest = step.name if kind(step) == GUEST else _parent(step, GUEST)
         if kind(step) in OF_GUESTS and guest:
@@ -90,14 +87,11 @@ def parts(plan: Plan) -> Parts:
             networks.setdefault(host_of(step), []).append(step)
         elif kind(step) in OF_HOSTS:
             hosts.setdefault(host_of(step), []).append(step)
-        elif not step.component and kind(step) not in {STACK, ENVIRONMENT}:
-            others.append(step)
     was, will = _facts(before), _facts(after)
     return Parts(
         tuple(_guest(name, steps, was.get(name), will.get(name)) for name, steps in of_guests.items()),
         {name: tuple(steps) for name, steps in networks.items()},
         {name: tuple(steps) for name, steps in hosts.items()},
-        tuple(others),
         {host.name: host.student for host in (*before.hosts, *after.hosts) if host.student},
         before,
     )
