@@ -22,7 +22,7 @@ Lost = Mapping[str, Sequence[Step]]
 def guest_effects(guest: Guest) -> Iterator[Effect]:
     """Yield what happens to a guest; nothing where only how it is reached is another."""
     domain, lost = guest.one(DOMAIN), _lost(guest)
-    if domain is not None and domain.op == "create" and guest.was is None:
+    if domain is not None and domain.op == "create" and guest.was is None and not lost:
         yield guest.effect(Verdict.SAFE, _made(guest), _changing(guest))
     elif guest.was is not None and guest.will is not None and guest.was.host != guest.will.host:
         yield from _moved(guest, guest.was.host, guest.will.host, lost)

@@ -106,6 +106,13 @@ def test_only_half_of_a_disk_deleted_is_a_disk_deleted() -> None:
     assert (effect.verdict, effect.subject) == (Verdict.DESTROYS, "web-g1")
 
 
+def test_a_disk_that_goes_as_its_guest_is_made_is_not_passed_over() -> None:
+    steps = [replace(step, op="create", old={}) for step in guest("web", 1, None)]
+    steps = [replace(step, op="replace") if step.type == VOLUME else step for step in steps]
+    (effect, *_) = effects(plan(*steps))
+    assert (effect.verdict, effect.subject) == (Verdict.DESTROYS, "web-g1")
+
+
 def test_a_guest_whose_domain_goes_and_whose_disk_stays() -> None:
     steps = guest("web", 1, None)
     domain = of_guest(DOMAIN, steps)
