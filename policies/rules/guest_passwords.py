@@ -32,8 +32,9 @@ _COMMANDS = {
         r"\bpasswd[ \t]+([^\s;|&]+[ \t]+)*(--stdin|-d|--delete|-u|--unlock)(?=[\s;|&\"']|$)"
     ),
     "a password for usermod or useradd": re.compile(
-        r"\b(usermod|useradd)\s+([^\n;|&]+\s+)?(-\w*p|--password|-\w*U|--unlock)\b"
+        r"\b(usermod|useradd)\s+([^\n;|&]+\s+)?(-\w*p|--password)\b"
     ),
+    "usermod -U": re.compile(r"\busermod\s+([^\n;|&]+\s+)?(-\w*U|--unlock)\b"),
 }
 _SCRIPTS = ("#!", "#cloud-boothook", "#upstart-job")
 _Found = tuple[str, str]

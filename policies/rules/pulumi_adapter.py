@@ -81,13 +81,13 @@ def validation(rule: Rule, noted: Waiting) -> Callable[[ResourceValidationArgs, 
 
     def validate(args: ResourceValidationArgs, report_violation: ReportViolation) -> None:
         options = args.get_config()
-        if mistakes := option_mistakes(rule, options):
-            # every stack has one, and it comes first
-            _report_mistakes(mistakes if args.resource_type == ROOT else [], report_violation)
-            return
-        findings = judge(Resource(args.resource_type, args.name, _plain_props(args.props)), options)
-        noted.note(rule.name, args.urn, findings)
-        _report(findings, report_violation)
+        mistakes = option_mistakes(rule, options)
+        if not mistakes:
+            findings = judge(Resource(args.resource_type, args.name, _plain_props(args.props)), options)
+            noted.note(rule.name, args.urn, findings)
+            _report(findings, report_violation)
+        elif args.resource_type == ROOT:  # every stack has one, and it comes first
+            _report_mistakes(mistakes, report_violation)
 
     return validate
 
@@ -102,8 +102,10 @@ def stack_validation(rule: Rule, noted: Waiting) -> Callable[[StackValidationArg
         if mistakes := option_mistakes(rule, options):
             _report_mistakes(mistakes, report_violation)
             return
-        resources = [Resource(one.resource_type, one.name, _plain_props(one.props)) for one in args.resources]
-        findings = judge(resources, options)
+        findings = judge(
+            [Resource(one.resource_type, one.name, _plain_props(one.props)) for one in args.resources],
+            options,
+        )
         noted.note(rule.name, "", findings)
         _report(findings, report_violation)
 

@@ -52,7 +52,13 @@ def test_our_own_seeds_pass() -> None:
                 {"path": "/etc/ssh/sshd_config.d/1.conf", "content": "PasswordAuthentication no\n"}
             ]
         },
-        {"runcmd": ["getent passwd student", ["passwd", "-l", "student"], "usermod -aG kvm student"]},
+        {
+            "runcmd": [
+                "getent passwd student",
+                ["passwd", "-l", "student"],
+                "useradd -m -U --prefix / student",
+            ]
+        },
     ],
 )
 def test_passes(options: dict[str, Any]) -> None:
@@ -77,6 +83,12 @@ def test_passes(options: dict[str, Any]) -> None:
         ({"user": {"name": "s", "passwd": SECRET}}, "user.passwd", "set"),
         ({"runcmd": [f"echo root:{SECRET} | chpasswd"]}, "runcmd[0]", "chpasswd"),
         ({"runcmd": [["passwd", "-d", "root"]]}, "runcmd[0]", "passwd --stdin, -d or -u"),
+        ({"runcmd": ["usermod --unlock root"]}, "runcmd[0]", "usermod -U"),
+        (
+            {"runcmd": [["useradd", "-m", "-p", SECRET, "s"]]},
+            "runcmd[0]",
+            "a password for usermod or useradd",
+        ),
         ({"bootcmd": [f"usermod -p '{SECRET}' root"]}, "bootcmd[0]", "a password for usermod or useradd"),
         (
             {
