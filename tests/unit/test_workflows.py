@@ -189,7 +189,7 @@ def red_asks_for_approval(flows: Workflows) -> bool:
         and deploy["env"]["APPROVAL"] == "${{ matrix.environment == 'lab-approval' && '1' || '' }}"
         and '[ "$APPROVAL" = 1 ]' in deploy["run"]
         and deploy["run"].count("APPROVED=1") == 1
-        and 'if [ "$(jq -cS "$summary" .lab/plan/report.json)" !=' in deploy["run"]
+        and 'if [ "$(jq -cS "$summary" ".lab/plan/$STACK.json")" !=' in deploy["run"]
     )
 
 
@@ -291,7 +291,7 @@ BREACHES: dict[Demand, list[tuple[str, str, str]]] = {
         ("comment", "actions/download-artifact@", "actions/checkout@"),
         ("comment", "      - name: Comment\n", "      - run: make report\n      - name: Comment\n"),
         ("comment", 'require("path")', 'require("child_process")'),
-        ("comment", "for (const stack of", 'eval(text("", "x", 9));\n            for (const stack of'),
+        ("comment", "for (const stack of", 'eval(text("x", 9));\n            for (const stack of'),
     ],
     the_comment_trusts_no_number: [
         ("comment", "/^[1-9][0-9]{0,9}$/.test(hint)", "true"),
