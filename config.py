@@ -506,7 +506,12 @@ class Lab(Section):
 
     @classmethod
     def from_stack_file(
-        cls, path: Path, *, root: Path | None = None, check_files: bool = True, stand_in: bool = False
+        cls,
+        path: Path,
+        *,
+        root: Path | None = None,
+        check_files: bool = True,
+        files: Files | None = None,
     ) -> Self:
         """Return the lab of a Pulumi.<stack>.yaml, for tools that run without Pulumi.
 
@@ -514,7 +519,7 @@ class Lab(Section):
             path: the file.
             root: the folder that relative paths start from, by default the file's own.
             check_files: whether the local files that it names are read.
-            stand_in: whether those that are not there are stood in for.
+            files: how they are read, where more is to be said of it than that.
 
         Raises:
             ConfigError: with every mistake.
@@ -535,7 +540,7 @@ class Lab(Section):
             root or path.parent,
             stack=stack,
             source=path.name,
-            files=Files(root or path.parent, check_files, stand_in),
+            files=files or Files(root or path.parent, check_files),
             lines=lines_in_stack_file(content),
         )
 

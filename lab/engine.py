@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import yaml
 
-from config import NAMESPACE
+from config import MISSING_FILES, NAMESPACE, STAND_IN
 from providers.errors import LabError
 from testbed import processes
 
@@ -30,6 +30,15 @@ SWITCHES = {
 }
 # They tie a stack file to another backend's secrets; the testbed's state has its own.
 SECRETS_KEYS = ("encryptionsalt", "encryptedkey", "secretsprovider")
+_STREAMING = "PULUMI_ENABLE_STREAMING_JSON_PREVIEW"
+_LOOK_TIMEOUT = "10"  # seconds for libvirt of a host that is only looked at
+_LONGEST = 2000  # characters of an output that was not understood
+
+
+class PreviewFailed(LabError):  # noqa: N818 - the name says what happened
+    """There is no plan to judge."""
+
+    seen_lines = 200  # each line may be a mistake of the reader's own
 
 
 @dataclass(frozen=True)
@@ -83,20 +92,66 @@ class UserEngine:
         Raises:
             LabError: `pulumi` does not know the stack, or cannot read its state.
         """
-        exported = json.loads(self._capture(["stack", "export", "--stack", stack], cwd=self.root))
-        return cast("list[dict[str, Any]]", exported["deployment"].get("resources") or [])
+        return cast("list[dict[str, Any]]", self.export(stack)["deployment"].get("resources") or [])
+
+    def preview(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """Return what `pulumi preview --json` says of every resource; see review.plan.
+
+        Raises:
+            PreviewFailed: the program, the stack file or a policy keeps from it; with all that was told.
+        """
+        argv = ["pulumi", "preview", "--json", "--show-sames", "--non-interactive", *arguments]
+        done = self._call([*argv, "--cwd", str(self.root)], cwd=self.root)
+        try:
+            said = json.loads(done.stdout or "{}")
+        except ValueError:
+            said = {}
+        if done.returncode != 0 or "steps" not in said:
+            errors = [one["message"] for one in said.get("diagnostics") or [] if one["severity"] == "error"]
+            raise PreviewFailed(
+                f"run: {' '.join(argv[:3])}",
+                "".join(errors) or done.stderr or done.stdout[:_LONGEST] or "nothing, it gave no reason",
+                "mend what it names; `pulumi preview` alone tells broken policies too",
+            )
+        return cast("dict[str, Any]", said)
+
+    def refresh_events(self, arguments: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the engine's events of a refresh that changes nothing, the state neither; see review.drift.
+
+        A host that does not answer is among them, as an error.
+
+        Raises:
+            LabError: there was none, the stack is not known, say.
+        """
+        argv = ["pulumi", "refresh", "--preview-only", "--json", "--show-sames", "--non-interactive"]
+        switches = {
+            "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "1",
+            "LIBVIRT_CONNECT_TIMEOUT": str(_LOOK_TIMEOUT),
+        }
+        done = self._call([*argv, *arguments, "--cwd", str(self.root)], cwd=self.root, switches=switches)
+        try:
+            events = [json.loads(line) for line in done.stdout.splitlines() if line]
+        except ValueError:
+            events = []
+        if not any("summaryEvent" in event for event in events):
+            raise LabError(
+                f"run: {' '.join(argv[:3])}", done.stderr or done.stdout[:_LONGEST], "mend what it names"
+            )
+        return events
+
+    def export(self, stack: str, *, show_secrets: bool = False) -> dict[str, Any]:
+        """Return the stack's whole state, see `pulumi stack export`.
+
+        Raises:
+            LabError: `pulumi` does not know the stack, or cannot read its state.
+        """
+        shown = ["--show-secrets"] if show_secrets else []
+        text = self._capture(["stack", "export", *shown, "--stack", stack], cwd=self.root)
+        return cast("dict[str, Any]", json.loads(text))
 
     def _capture(self, arguments: Sequence[str], *, cwd: Path) -> str:
         argv = ["pulumi", *arguments, "--non-interactive"]
-        done = subprocess.run(
-            argv,
-            env=self.environment(),
-            cwd=cwd,
-            check=False,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
+        done = self._call(argv, cwd=cwd)
         if done.returncode != 0:
             raise LabError(
                 f"run: {' '.join(argv)}",
@@ -104,6 +159,19 @@ class UserEngine:
                 "mend what it names, then run the same again",
             )
         return done.stdout
+
+    def _call(
+        self, argv: Sequence[str], *, cwd: Path, switches: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            argv,
+            env={**self.environment(), **(switches or {})},
+            cwd=cwd,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
 
 
 @dataclass(frozen=True)
@@ -146,7 +214,7 @@ class Engine(UserEngine):
             project = yaml.safe_dump({"name": PROJECT, "runtime": "python", "description": "born here"})
             (birth / "Pulumi.yaml").write_text(project)
             self._capture(["stack", "select", "--create", stack], cwd=birth)
-        settings = dict(_mapping(stack_file))
+        settings = dict(self.settings_in(stack_file))
         born = _mapping(salted)
         for key in SECRETS_KEYS:
             settings.pop(key, None)
@@ -155,6 +223,10 @@ class Engine(UserEngine):
         copy = self.state / f"Pulumi.{stack}.yaml"
         copy.write_text(yaml.safe_dump(settings, sort_keys=False))
         return copy
+
+    def settings_in(self, stack_file: Path) -> Mapping[str, Any]:
+        """Return what a stack file says."""
+        return _mapping(stack_file)
 
     def settle(self, stack: str) -> None:
         """Take up the state of a killed run: end its `pulumi`, free its lock, drop what it was about to make.
@@ -170,12 +242,18 @@ class Engine(UserEngine):
             self._capture(["cancel", "--yes", "--stack", stack], cwd=self.root)
         checkpoint = self._checkpoint(stack)
         if checkpoint.exists() and '"pending_operations"' in checkpoint.read_text():
-            exported = json.loads(self._capture(["stack", "export", "--stack", stack], cwd=self.root))
+            exported = self.export(stack)
             exported["deployment"].pop("pending_operations", None)
-            settled = self.state / "settled.json"
-            settled.write_text(json.dumps(exported))
-            self._capture(["stack", "import", "--file", str(settled), "--stack", stack], cwd=self.root)
-            settled.unlink()
+            self.replace_state(stack, exported)
+
+    def replace_state(self, stack: str, exported: Mapping[str, Any]) -> None:
+        """Make `exported` the stack's state."""
+        file = self.state / "import.json"
+        file.write_text(json.dumps(exported))
+        try:
+            self._capture(["stack", "import", "--file", str(file), "--stack", stack], cwd=self.root)
+        finally:
+            file.unlink()
 
     def outputs(self, stack: str) -> dict[str, Any]:
         """Return the stack's outputs; secrets stay hidden. A stack that was never made has none."""
@@ -187,6 +265,30 @@ class Engine(UserEngine):
     def _orphans(self) -> list[processes.Process]:
         marked = processes.owned(Path(self.marker[processes.MARK]))
         return [process for process in marked if Path(process.command.split(" ")[0]).name == "pulumi"]
+
+
+@dataclass(frozen=True)
+class BlindEngine(Engine):
+    """Runs previews where neither secrets nor the local files of a stack file are: all are stood in for."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every `pulumi` process; the program changes nothing in it."""
+        return {**super().environment(), MISSING_FILES: STAND_IN}
+
+    def settings_in(self, stack_file: Path) -> Mapping[str, Any]:
+        """Return what a stack file says; what is encrypted in it is BLINDED."""
+        return cast("Mapping[str, Any]", _blinded(super().settings_in(stack_file)))
+
+
+BLINDED = "[secret]"
+
+
+def _blinded(value: object) -> object:
+    if isinstance(value, dict):
+        if value.keys() == {"secure"}:
+            return BLINDED
+        return {key: _blinded(one) for key, one in value.items()}
+    return [_blinded(one) for one in value] if isinstance(value, list) else value
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -609,4 +609,6 @@ def _shown(value: object) -> str:
         return "none"
     if isinstance(value, list):
         return " ".join(map(str, value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return bridge.on_off(value) if isinstance(value, bool) else str(value)
