@@ -5,8 +5,9 @@ PYTHON := .lab/venv/bin/python
 export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup testbed-setup up preview look show topology access machines down schema policies test faults \
-    lint format bench-network bench-forward-delay bench-students
+.PHONY: help setup testbed-setup up deploy preview preview-report state-export look show drift topology access \
+    reset undo-reset apply machines down schema policies test faults lint format \
+    bench-network bench-forward-delay bench-students
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +21,19 @@ testbed-setup:
 
 up: testbed-setup ## hypervisors with guests, on the testbed; REFRESH=1
 	@$(PYTHON) -m lab up --stack $(STACK) $(if $(REFRESH),--refresh)
+
+deploy: setup ## `up` for machines of your own, if it may; APPROVED=1 OUT=
+	@$(PYTHON) -m lab deploy --stack $(STACK) $(if $(APPROVED),--approved) $(if $(OUT),--out '$(OUT)')
+
+preview-report: setup ## what a change does to whom; STATE= BASE= PLAN= OUT=
+	@$(PYTHON) -m lab preview-report --stack $(STACK) $(if $(STATE),--state '$(STATE)') \
+	    $(if $(BASE),--base '$(BASE)') $(if $(PLAN),--plan '$(PLAN)') $(if $(OUT),--out '$(OUT)')
+
+state-export: setup ## OUT=state.json: the stack's state without secrets
+	@$(PYTHON) -m lab state-export --stack $(STACK) --out '$(OUT)'
+
+drift: setup ## what on the hosts is not as the state has it; OUT=
+	@$(PYTHON) -m lab drift --stack $(STACK) $(if $(OUT),--out '$(OUT)')
 
 preview: testbed-setup ## what `make up REFRESH=1` would change; starts nothing
 	@$(PYTHON) -m lab preview --stack $(STACK)

@@ -8,7 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import access_command, commands, show_command, student_commands, topology_command
+from lab import (
+    access_command,
+    commands,
+    drift_command,
+    review_commands,
+    show_command,
+    student_commands,
+    topology_command,
+)
 from lab.settings import Settings
 from providers.errors import LabError
 from testbed import processes
@@ -26,6 +34,10 @@ COMMANDS = {
     "reset": student_commands.reset,
     "undo-reset": student_commands.undo_reset,
     "apply": student_commands.apply,
+    "preview-report": review_commands.preview_report,
+    "state-export": review_commands.state_export,
+    "deploy": review_commands.deploy,
+    "drift": drift_command.look_for_drift,
 }
 
 
@@ -48,6 +60,11 @@ def main(arguments: Sequence[str]) -> int:
         help="show: print JSON; show ends with status 0 when all hosts and guests answered, else with 1",
     )
     parser.add_argument("--no-look", action="store_true", help="topology: draw the state, contact no host")
+    parser.add_argument("--state", type=Path, help="preview-report: a state from `state-export`")
+    parser.add_argument("--base", type=Path, help="preview-report: a checkout of what the change starts from")
+    parser.add_argument("--plan", type=Path, help="preview-report: what `pulumi preview --json` printed")
+    parser.add_argument("--out", type=Path, help="where the report, or the exported state, is written")
+    parser.add_argument("--approved", action="store_true", help="deploy: a red verdict was approved")
     options = parser.parse_args(arguments)
     settings = Settings.of(options)
     mark_this_process(settings.testbed, arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -12,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from config import NAMESPACE, Guest, Host, Lab
+from lab import reviewing
 from lab.engine import PARALLEL, Engine, UserEngine
 from lab.glances import NoAnswer
 from lab.look import look_at_hosts
 from lab.outlooks import report
 from lab.report import SSH_PORT, HostRow, Login, logins, table
 from lab.settings import Settings
+from lab.terminal import colours, say
 from providers.errors import LabError
 from providers.transport import connect
 from testbed import Spec, Testbed, image, processes, stackfile
@@ -34,10 +35,11 @@ def up(settings: Settings) -> int:
     with locked(testbed_of(settings)) as bed:
         lab = prepare(settings, bed, bed.start)
         engine = engine_of(settings)
-        refresh = ["--refresh"] if settings.refresh else []
+        arguments = [*(["--refresh"] if settings.refresh else []), *stack_arguments(settings, engine)]
+        if not reviewing.let_pass(settings, engine, arguments):
+            return reviewing.HELD_UP
         # a host that is down, or a guest that does not boot, keeps no other from being made
-        options = ["--yes", "--continue-on-error", *refresh]
-        status = engine.run(["up", *options, *stack_arguments(settings, engine)])
+        status = engine.run(["up", "--yes", "--skip-preview", "--continue-on-error", *arguments])
         if status == 0:
             show(settings, lab, engine.outputs(settings.stack))
             say(f"up took {time.monotonic() - start:.0f} s")
@@ -226,11 +228,6 @@ def hosts_off(settings: Settings) -> dict[str, LabError]:
     return {host.name: NoAnswer(host.name, f"the testbed is off; {remedy}", remedy) for host in off}
 
 
-def colours() -> bool:
-    """Tell whether what is printed may be coloured."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
 def say_read(read: int, hosts: int, start: float) -> None:
     """Print how many hosts were read since `start`, by time.monotonic()."""
     say(f"read {read} of {hosts} hosts in {time.monotonic() - start:.1f} s; nothing was changed")
@@ -263,17 +260,26 @@ def public_half(identity_file: str) -> str:
     return " ".join(done.stdout.split()[:2])
 
 
-def stack_arguments(settings: Settings, engine: Engine) -> list[str]:
+def stack_arguments(settings: Settings, engine: UserEngine) -> list[str]:
     """Return the options that `pulumi up` and `pulumi preview` share, the stack being ready for them."""
-    copy = engine.prepare(settings.stack, settings.stack_file)
-    engine.settle(settings.stack)
+    stack = stack_named(settings, engine)
+    if isinstance(engine, Engine):
+        engine.settle(settings.stack)
     return [
-        *("--stack", settings.stack),
-        *("--config-file", str(copy)),
+        *stack,
         *("--policy-pack", "policies"),
         *("--parallel", str(PARALLEL)),
         "--suppress-progress",  # a line of dots a second
     ]
+
+
+def stack_named(settings: Settings, engine: UserEngine) -> list[str]:
+    """Return the options by which `pulumi` finds the stack and its file."""
+    if isinstance(engine, Engine):
+        file = engine.prepare(settings.stack, settings.stack_file)
+    else:
+        file = (settings.root / settings.stack_file).resolve()
+    return ["--stack", settings.stack, "--config-file", str(file)]
 
 
 def engine_of(settings: Settings) -> Engine:
@@ -291,11 +297,6 @@ def engine_with_state(settings: Settings) -> UserEngine:
 def testbed_of(settings: Settings) -> Testbed:
     """Return the testbed of these settings."""
     return Testbed(settings.testbed, bridge=settings.bridge, subnet=settings.network, cache=settings.cache)
-
-
-def say(text: str) -> None:
-    """Print one line of progress."""
-    sys.stderr.write(f"lab: {text}\n")
 
 
 def shortened(path: Path, settings: Settings) -> str:

@@ -22,6 +22,15 @@ class Settings:
     students: tuple[str, ...] = ()
     json: bool = False
     look: bool = True
+    state_file: Path | None = None
+    """A state of which the secrets are stripped."""
+    base: Path | None = None
+    """A checkout of what the change starts from."""
+    plan_file: Path | None = None
+    """What `pulumi preview --json` printed."""
+    out: Path | None = None
+    """Where a report is written."""
+    approved: bool = False
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Settings:
@@ -38,6 +47,11 @@ class Settings:
             students=tuple(name for name in options.student.split(",") if name),
             json=options.json,
             look=not options.no_look,
+            state_file=options.state,
+            base=options.base,
+            plan_file=options.plan,
+            out=options.out,
+            approved=options.approved,
         )
 
     @property

@@ -14,15 +14,13 @@ from components.hypervisor import common_inputs
 from config import NAMESPACE, Environment, Lab
 from lab import students
 from lab.commands import (
-    engine_of,
     engine_with_state,
     foreign_hosts,
-    say,
     stack_arguments,
     testbed_of,
 )
-from lab.engine import PARALLEL, UserEngine
 from lab.settings import Settings
+from lab.terminal import say
 from providers.errors import LabError
 from providers.guest_power import power_off
 from providers.guest_ready import GuestReadyInputs, GuestReadyProvider
@@ -105,10 +103,7 @@ def _up(settings: Settings, environments: Sequence[Environment]) -> int:
     options = ["up", "--yes", "--skip-preview", *students.targets(settings.stack, environments)]
     if any(one.own_host for one in environments):
         options.append("--refresh")  # its student is root there: packages and bridge may be anything
-    if foreign_hosts(settings):
-        shared = ["--stack", settings.stack, "--policy-pack", "policies", "--parallel", str(PARALLEL)]
-        return UserEngine(settings.root).run([*options, *shared])
-    engine = engine_of(settings)
+    engine = engine_with_state(settings)
     return engine.run([*options, *stack_arguments(settings, engine)])
 
 
