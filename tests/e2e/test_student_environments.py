@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,11 @@ from tests import places
 from tests.conftest import ROOT
 from tests.contract.conftest import make_key
 from tests.e2e.guest import GuestLogin
+from tests.e2e.reviews import Config, Reviewed
 from tests.e2e.school import FOLDER, NETWORK, School, changed, host, roster
 
+DIFFERS = 2  # the exit status of `make drift`
+HELD_UP = 3  # the exit status of a change that was held up
 MARKER = "/home/student/marker"
 STUDENTS = ("g1s1", "g1s2", "g2s1")
 
@@ -118,7 +121,7 @@ def test_an_edited_key_waits_for_the_next_boot_and_costs_no_disk(school: School,
     assert {name: boot_id(school, name) for name in STUDENTS} == before
     new = {name: replace(school.login(name), identity_file=str(tmp_path / "new")) for name in STUDENTS}
     assert {login.answers() for login in new.values()} == {False}
-    school.done("apply", *STUDENTS)
+    school.done("apply", "--student", ",".join(STUDENTS))
     assert {login.answers() for login in new.values()} == {True}
     assert [marker(school, name) for name in STUDENTS] == list(STUDENTS)
     assert changed(school.done("up")) == set()
@@ -126,7 +129,7 @@ def test_an_edited_key_waits_for_the_next_boot_and_costs_no_disk(school: School,
 
 def test_a_reset_gives_one_student_a_new_disk_and_touches_nobody_else(school: School) -> None:
     login, neighbours = school.login("g1s2"), {name: boot_id(school, name) for name in ("g1s1", "g2s1")}
-    outcome = school.done("reset", "g1s2")
+    outcome = school.done("reset", "--student", "g1s2")
     assert "g1s2 has the disk of generation 2, kept: 1" in outcome.text
     assert {name.split("-")[0] for name in changed(outcome)} == {"g1s2"}
     assert login.answers(), "another host key, or another address"
@@ -138,7 +141,7 @@ def test_a_reset_gives_one_student_a_new_disk_and_touches_nobody_else(school: Sc
 def test_undoing_it_brings_the_old_disk_back(school: School) -> None:
     login = school.login("g1s2")
     school.login("g1s2").ssh("sh", "-c", f"echo second >{MARKER}; sync")
-    outcome = school.done("undo-reset", "g1s2")
+    outcome = school.done("undo-reset", "--student", "g1s2")
     assert {name.split("-")[0] for name in changed(outcome)} == {"g1s2"}
     assert login.answers()
     assert marker(school, "g1s2") == "g1s2"
@@ -147,12 +150,30 @@ def test_undoing_it_brings_the_old_disk_back(school: School) -> None:
     assert school.student("g1s2") == {"group": 1, "student": 2, "host": "h1", "generation": 1, "kept": [2]}
 
 
+def test_what_differs_from_the_state_is_told_and_mended(school: School) -> None:
+    school.on("h1", "ip link set br0 type bridge stp_state 1; virsh destroy class-g1s1")
+    outcome = school.make("drift")
+    assert outcome.status == DIFFERS, outcome.text
+    assert "its bridge: stp is off in the state, on the host files: off, kernel: on" in outcome.text
+    assert "it is off" in outcome.text
+    assert {"h2", "g1s2", "g2s1"} & set(outcome.text.replace(",", " ").replace(":", " ").split()) == set()
+    assert "stp_state 1" in school.on("h1", "ip -d link show br0"), "it was only to be looked at"
+    school.because("network-with-guests", "h1")
+    school.done("up", "--refresh")
+    assert school.make("drift").status == 0
+    school.reasons.clear()
+
+
 def test_an_environment_moves_to_another_host_only_where_that_may_cost_its_disk(school: School) -> None:
     school.student("g2s1")["host"] = "h1"
     refused = school.pulumi("preview")
     assert refused.status != 0
     assert "g2s1: its disk is on host h2, asked for is h1" in refused.text
     school.student("g2s1")["discard_disk"] = True
+    held_up = school.make("up")
+    assert held_up.status == HELD_UP
+    assert "delete-disk g2s1-g1: refused" in held_up.text
+    school.because("delete-disk", "g2s1-g1")
     outcome = school.done("up")
     # the base image on h2 is not needed any more
     assert {name.split("-")[0] for name in changed(outcome)} == {"g2s1", "h2"}
@@ -175,6 +196,8 @@ def test_a_student_comes_and_one_goes_whose_disk_was_given_up(school: School) ->
     school.done("up")
     assert school.login("g2s2").answers()
     school.roster["students"].pop()
+    school.because("delete-disk", "g1s2-g1")
+    school.because("delete-disk", "g1s2-g2")
     outcome = school.done("up")
     assert {name.split("-")[0] for name in changed(outcome)} == {"g1s2"}
     assert "g1s2" not in school.on("h1", "virsh list --all --name; ls -R /var/lib/libvirt/images")
@@ -205,16 +228,26 @@ virsh -c qemu:///system pool-start mine
 virsh -c qemu:///system define mine.xml"""
     login.ssh("sudo", "sh", "-c", script)
     login.ssh("sudo", "sh", "-c", "sed -i s/bridge_fd.*/bridge_fd\\ 9/ /etc/network/interfaces")
-    school.done("reset", "g4s1")
+    school.done("reset", "--student", "g4s1")
     assert school.on("g4s1", "virsh list --all --name; ls /srv/mine").split() == []
     assert "bridge_fd 0" in school.on("g4s1", "cat /etc/network/interfaces")
-    school.done("undo-reset", "g4s1")
+    school.done("undo-reset", "--student", "g4s1")
     assert school.on("g4s1", "virsh list --all --name; cat /srv/mine/disk.img").split() == ["mine", "data"]
     school.on("g4s1", "virsh undefine mine; virsh pool-destroy mine; virsh pool-undefine mine")
     school.student("g4s1")["protect"] = False
     school.done("up")
     school.roster["students"].pop()
+    school.because("delete-disk", "g4s1")
     assert "g4s1" in changed(school.done("up"))
+
+
+def test_a_state_is_exported_without_its_secrets(school: School, reviewed: Reviewed) -> None:
+    school.done("state-export", "--out", str(reviewed.state))
+    exported = reviewed.state.read_text()
+    assert "g1s1" in exported
+    for secret in ("PRIVATE KEY", "ciphertext", "b3BlbnNzaC1rZXktdj"):  # the last: how such a key begins
+        assert secret not in exported
+    Reviewed.of("class", school.file, reviewed.state, reviewed.folder)
 
 
 def test_a_second_lab_beside_it_and_both_go_without_a_trace(school: School) -> None:
@@ -225,9 +258,15 @@ def test_a_second_lab_beside_it_and_both_go_without_a_trace(school: School) -> N
         hosts=school.hosts[:1],
         templates=school.templates[:1],
         roster=roster(places.address(200, NETWORK), (1, 1, "h1")),
+        reasons=[],
         log=[],
     )
-    second.done("up")
+    # as on machines that are no testbed's
+    elsewhere = ("--range", "203.0.113.0/24", "--stack-file", str(second.settings()))
+    held_up = second.make("deploy", *elsewhere)
+    assert held_up.status == HELD_UP
+    assert "that was not approved" in held_up.text
+    second.done("deploy", *elsewhere, "--approved")
     assert school.login("g1s1").answers()
     assert second.login("g1s1").answers()
     protected = school.pulumi("destroy", "--yes")  # its preview finds the protected disks
@@ -250,3 +289,49 @@ def test_a_second_lab_beside_it_and_both_go_without_a_trace(school: School) -> N
         )
         assert left.split() == []
         assert "br0" not in school.on(name, "ls /sys/class/net; cat /etc/network/interfaces")
+    assert school.make("down").status == 0
+    shutil.rmtree(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def reviewed(school: School) -> Reviewed:
+    """Return what a review of the class has once its machines are gone: two checkouts, and its state."""
+    folder = school.file.parent
+    return Reviewed("class", folder / "review", folder / "state.json")
+
+
+def give(option: str, value: object) -> Callable[[Config], None]:
+    def edit(config: Config) -> None:
+        config["kvm-lab:templates"][0]["guests"][0][option] = value
+
+    return edit
+
+
+def leave(config: Config) -> None:
+    config["kvm-lab:roster"]["students"].pop()
+    config["kvm-lab:roster"]["protect"] = False
+
+
+def turn_stp_on(config: Config) -> None:
+    config["kvm-lab:hosts"][1]["bridge"] |= {"stp": True, "forward_delay": 4}
+
+
+@pytest.mark.parametrize(
+    ("edit", "verdict", "refused"),
+    [
+        (lambda _: None, "nothing", []),
+        (give("packages", ["tree"]), "safe", []),
+        (give("memory_mib", 320), "interrupts guests", []),
+        (leave, "destroys data", ["delete-disk"]),
+        (turn_stp_on, "touches a host's own network", []),
+    ],
+)
+def test_changes_are_reviewed_where_neither_hosts_nor_secrets_nor_keys_are(
+    reviewed: Reviewed, edit: Callable[[Config], None], verdict: str, refused: list[str]
+) -> None:
+    assert not FOLDER.exists(), "the machines and their keys should be gone"
+    report = reviewed.report(edit)
+    assert report["verdict"] == verdict
+    assert [one["rule"] for one in report["refusals"]] == refused
+    assert report["refused"] == bool(refused)
+    assert any("No host was looked at" in note for note in report["notes"])
