@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help setup testbed-setup up deploy preview preview-report state-export look show drift topology access \
     reset undo-reset apply machines down schema policies test faults lint format \
-    bench-network bench-forward-delay bench-students
+    bench-network bench-forward-delay bench-students bench-preview
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' Makefile
@@ -95,6 +95,9 @@ bench-forward-delay: testbed-setup ## how long a joining port waits; ROUNDS=5
 
 bench-students: testbed-setup ## to make and reset classes; COUNTS=1,8,40
 	@$(PYTHON) -m bench students $(if $(COUNTS),--counts $(COUNTS))
+
+bench-preview: setup ## a preview while all hosts are down; ROUNDS=5
+	@$(PYTHON) -m bench preview $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lint: testbed-setup ## formatting, lint and types of Python, shell and Go
 	@scripts/lint

@@ -1,4 +1,4 @@
-"""Command line of the measurements: `python -m bench network | forward-delay | students`."""
+"""Command line of the measurements: `python -m bench network | forward-delay | students | preview`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -77,6 +78,19 @@ def _students(options: argparse.Namespace, _arguments: Sequence[str]) -> int:
     return 0 if all(bound.holds for bound in bounds) else 1
 
 
+def _preview(options: argparse.Namespace, _arguments: Sequence[str]) -> int:
+    from bench import preview, report  # noqa: PLC0415 - as above
+
+    found = preview.measure(Path.cwd(), options.rounds)
+    if options.json:
+        sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
+    else:
+        for words, seconds in (("the room", found.room), ("nothing", found.nothing)):
+            sys.stdout.write(f"{words}: {' '.join(f'{one:.1f}' for one in seconds)} s\n")
+        sys.stdout.write(f"{report.lines_of([found.bound], 'a stack that was never made; no policy pack')}\n")
+    return 0 if found.bound.holds else 1
+
+
 def _told(error: Exception) -> str:
     """Return what an error that is no LabError says, with its kind: some say nothing by themselves."""
     stderr = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
@@ -106,6 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     delay.add_argument("--quick", action="store_true", help="a short and a longer wait only")
     delay.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     delay.set_defaults(run=_forward_delay)
+    previews = commands.add_parser(
+        "preview", parents=[common], help="how long a preview takes while all hosts are down"
+    )
+    previews.set_defaults(run=_preview)
     classes = commands.add_parser(
         "students", parents=[shown], help="how long students' guests take, beside a shell loop"
     )

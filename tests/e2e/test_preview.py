@@ -60,9 +60,11 @@ def test_a_preview_connects_to_no_host(counter: Counter, tmp_path: Path) -> None
     stack = Stack("preview", DIRECTORY / "preview", DIRECTORY, [host], [IMAGE])
     try:
         plan = stack.plan("--policy-pack", "policies")
+        told = stack.pulumi("preview").text
     finally:
         stack.forget()
     assert plan["NetworkBridge p1"] == plan["Domain web"] == "create"
+    assert "no host is looked at" in told
     assert counter.connections == 0
     (sight,) = look_at_hosts(
         Lab.from_mapping({"hosts": [host], "images": [IMAGE]}, ROOT, stack="x"), NAMESPACE, "x"
