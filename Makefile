@@ -22,7 +22,7 @@ testbed-setup:
 up: testbed-setup ## hypervisors with guests, on the testbed; REFRESH=1
 	@$(PYTHON) -m lab up --stack $(STACK) $(if $(REFRESH),--refresh)
 
-deploy: setup ## `up` for machines of your own, if it may; APPROVED=1 OUT=
+deploy: setup ## `up` for machines of your own; APPROVED=1 OUT=dir
 	@$(PYTHON) -m lab deploy --stack $(STACK) $(if $(APPROVED),--approved) $(if $(OUT),--out '$(OUT)')
 
 preview-report: setup ## what a change does to whom; STATE= BASE= PLAN= OUT=
@@ -42,11 +42,11 @@ look: ## what `pulumi up --refresh` would do to hosts' network
 	@scripts/setup toolchain/debian-packages.txt
 	@$(PYTHON) -m lab look --stack $(STACK)
 
-show: ## who is on the hosts' bridges, which guests answer; JSON=1
+show: ## who is on hosts' bridges, which guests answer; JSON=1
 	@scripts/setup toolchain/debian-packages.txt
 	@$(PYTHON) -m lab show --stack $(STACK) $(if $(JSON),--json)
 
-topology: ## write .lab/topology/STACK.html, the lab as a page; LOOK=0
+topology: ## write .lab/topology/STACK.html, a picture; LOOK=0
 	@scripts/setup toolchain/debian-packages.txt
 	@$(PYTHON) -m lab topology --stack $(STACK) $(if $(filter 0 no,$(LOOK)),--no-look)
 
