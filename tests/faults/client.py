@@ -120,6 +120,11 @@ class Client:
         ending = self.end(timeout)
         assert re.search(pattern, ending.error, re.DOTALL), f"no {pattern!r} in {ending}"
 
+    def succeeds(self, timeout: float = _DEADLINE) -> None:
+        """Wait for its end, which must be that of a call that came through."""
+        ending = self.end(timeout)
+        assert ending.outs is not None, f"{ending}\n{self.said}"
+
     def end(self, timeout: float = _DEADLINE) -> Ending:
         """Wait for its end.
 
