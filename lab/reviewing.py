@@ -12,14 +12,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from config import Lab
-from lab.engine import BlindEngine, UserEngine
+from lab.engine import BlindEngine, PreviewFailed, UserEngine
 from lab.settings import Settings
 from lab.terminal import colours, say
 from policies import judge
 from policies.rules.verdict import Resource, Unjudged
 from providers.errors import LabError
 from review import document, gate, inventory, markdown, meaning, plan, terminal
-from review.model import Plan, PolicyResult, Reason, Report, Verdict
+from review.model import Plan, PolicyResult, Reason, Refusal, Report, Verdict
 from stackfile.sources import Files
 from testbed import processes
 
@@ -28,6 +28,8 @@ HELD_UP = 3
 NOT_LOOKED = ("No host was looked at: this compares the stack file with Pulumi's state.",)
 ABSENT = "Files that are not here were stood in for"
 WOULD_CHANGE = "What would change"
+PROTECTED = "because it is protected"
+"""What the engine says of a resource that it does not delete."""
 TOOLS = ".lab"
 """The folder of the engine and its plugins, in the project's."""
 
@@ -43,6 +45,8 @@ class Change:
     lab: Lab
     pending: Plan | None = None
     notes: tuple[str, ...] = ()
+    protected: frozenset[str] = frozenset()
+    """URNs of what the engine would refuse to delete; the plan is one that overlooks that."""
 
 
 def review(change: Change) -> Report:
@@ -54,7 +58,7 @@ def review(change: Change) -> Report:
         stack=change.plan.stack,
         effects=effects,
         diffs=meaning.diffs(change.plan),
-        refusals=refusals,
+        refusals=(*_protected(change), *refusals),
         unused_reasons=unused,
         policies=policy_results(change.plan),
         before=inventory.before(change.plan),
@@ -163,7 +167,25 @@ def blind(project: Path, stack: str, stack_file: Path, state: dict[str, Any] | N
         if state is not None:
             engine.replace_state(stack, state)
         options = ["--stack", stack, "--config-file", str(copy)]
-        return Change(plan.parse(engine.preview(options)), lab, notes=(*NOT_LOOKED, *_absent(files)))
+        notes = (*NOT_LOOKED, *_absent(files))
+        try:
+            return Change(plan.parse(engine.preview(options)), lab, notes=notes)
+        except PreviewFailed as error:
+            if state is None or PROTECTED not in error.seen:
+                raise
+        # the engine tells one protected resource and no plan: what else would happen is to be seen too
+        overlooking, protected = unprotected(state)
+        engine.replace_state(stack, overlooking)
+        return Change(plan.parse(engine.preview(options)), lab, notes=notes, protected=protected)
+
+
+def unprotected(state: dict[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the state with nothing in it protected, and the URNs of what was."""
+    deployment = state["deployment"]
+    resources = deployment.get("resources") or []
+    freed = [{**one, "protect": False} for one in resources]
+    protected = frozenset(one["urn"] for one in resources if one.get("protect"))
+    return {**state, "deployment": {**deployment, "resources": freed}}, protected
 
 
 def beyond(head: Change, base: Change) -> Change:
@@ -184,6 +206,19 @@ def tools_of(project: Path, base: Path) -> Iterator[None]:
     finally:
         if lent:
             link.unlink()
+
+
+def _protected(change: Change) -> tuple[Refusal, ...]:
+    return tuple(
+        Refusal(
+            "protected",
+            step.name,
+            f"{step.name} would be deleted, and is protected",
+            "lift it first by a change of its own, `protect: false` for whom it is about, and make that",
+        )
+        for step in change.plan.steps
+        if step.op in {"delete", "replace"} and step.urn in change.protected
+    )
 
 
 def _absent(files: Files) -> tuple[str, ...]:

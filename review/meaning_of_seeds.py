@@ -28,11 +28,12 @@ def seed_changes(step: Step) -> str:
     changes = edited(step)
     if "networkConfig" in changes:
         told += list(_network(*changes["networkConfig"]))
-    if "userData" in changed_keys(step):
-        told.append("user, keys, packages, files, commands or its neighbours' names")
     if UNKNOWN in step.new.values():
         told.append("what else is not known yet")
-    return listed(told) if told else "what is not known"
+    # a seed's name is the digest of all: where nothing else differs, what is hidden does
+    if "userData" in changed_keys(step) or not told:
+        told.append("user, keys, packages, files, commands or its neighbours' names")
+    return listed(told)
 
 
 def _network(old: object, new: object) -> Iterator[str]:

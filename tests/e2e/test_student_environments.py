@@ -290,7 +290,6 @@ def test_a_second_lab_beside_it_and_both_go_without_a_trace(school: School) -> N
         assert left.split() == []
         assert "br0" not in school.on(name, "ls /sys/class/net; cat /etc/network/interfaces")
     assert school.make("down").status == 0
-    shutil.rmtree(FOLDER)
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +321,7 @@ def turn_stp_on(config: Config) -> None:
         (lambda _: None, "nothing", []),
         (give("packages", ["tree"]), "safe", []),
         (give("memory_mib", 320), "interrupts guests", []),
-        (leave, "destroys data", ["delete-disk"]),
+        (leave, "destroys data", ["protected", "delete-disk"]),
         (turn_stp_on, "touches a host's own network", []),
     ],
 )
