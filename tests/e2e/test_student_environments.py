@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -250,6 +251,19 @@ def test_a_state_is_exported_without_its_secrets(school: School, reviewed: Revie
     Reviewed.of("class", school.file, reviewed.state, reviewed.folder)
 
 
+def test_a_saved_plan_is_reported(school: School, tmp_path: Path) -> None:
+    school.templates[0]["guests"][0]["memory_mib"] += 64
+    (tmp_path / "plan.json").write_text(school.pulumi("preview", "--json", "--show-sames").text)
+    school.templates[0]["guests"][0]["memory_mib"] -= 64
+    school.done("preview-report", "--plan", str(tmp_path / "plan.json"), "--out", str(tmp_path))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["verdict"] == "interrupts guests"
+    assert {effect["guest"] for effect in report["effects"]} == {"g1s1", "g2s1", "g2s2"}
+    text = (tmp_path / "report.md").read_text()
+    assert "memory 256 MiB becomes 320 MiB" in text
+    assert "```mermaid" in text
+
+
 def test_a_second_lab_beside_it_and_both_go_without_a_trace(school: School) -> None:
     second = replace(
         school,
@@ -334,3 +348,13 @@ def test_changes_are_reviewed_where_neither_hosts_nor_secrets_nor_keys_are(
     assert [one["rule"] for one in report["refusals"]] == refused
     assert report["refused"] == bool(refused)
     assert any("No host was looked at" in note for note in report["notes"])
+
+
+def test_the_first_review_of_a_stack_has_an_empty_state(reviewed: Reviewed, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"version": 3, "deployment": {}}')
+    first = replace(reviewed, state=tmp_path / "state.json")
+    (first.folder / "base/Pulumi.class.yaml").unlink()
+    report = first.report(lambda _: None)
+    assert report["verdict"] == "touches a host's own network"
+    assert not report["refused"]
+    assert any("stack is new" in note for note in report["notes"])
