@@ -12,9 +12,7 @@ from providers.errors import LabError
 pace_event_loop()
 hurry_debug_lines()
 if pulumi.runtime.is_dry_run():
-    pulumi.log.info(
-        "compared with Pulumi's state; hosts are looked at with --refresh only, or by `make look`"
-    )
+    pulumi.log.info("compared with Pulumi's state: no host is looked at without --refresh")
 try:
     lab = config.load()
     stack = pulumi.get_stack()

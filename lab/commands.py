@@ -35,8 +35,9 @@ def up(settings: Settings) -> int:
     with locked(testbed_of(settings)) as bed:
         lab = prepare(settings, bed, bed.start)
         engine = engine_of(settings)
-        arguments = [*(["--refresh"] if settings.refresh else []), *stack_arguments(settings, engine)]
-        if not reviewing.let_pass(settings, engine, arguments):
+        refresh = ["--refresh"] if settings.refresh else []
+        arguments = [*refresh, *stack_arguments(settings, engine)]
+        if not reviewing.let_pass(settings, engine, [*refresh, *stack_named(settings, engine)]):
             return reviewing.HELD_UP
         # a host that is down, or a guest that does not boot, keeps no other from being made
         status = engine.run(["up", "--yes", "--skip-preview", "--continue-on-error", *arguments])

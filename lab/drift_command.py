@@ -31,7 +31,7 @@ def look_for_drift(settings: Settings) -> int:
     reviewing.tell(settings, report, TITLE)
     if report.effects:
         return DIFFERS
-    return UNSEEN if found.unseen or any(view.error for view in seen) else 0
+    return UNSEEN if found.unseen or found.troubles or any(view.error for view in seen) else 0
 
 
 def report_of(state: Plan, found: Drift, seen: Sequence[HostView]) -> Report:
@@ -39,6 +39,7 @@ def report_of(state: Plan, found: Drift, seen: Sequence[HostView]) -> Report:
     now = inventory.before(state)
     unseen = {**{view.name: view.error.seen for view in seen if view.error}, **found.unseen}
     notes = [f"{host} was not looked at: {reason}" for host, reason in unseen.items()]
+    notes += [f"Not all was looked at: {trouble}" for trouble in found.troubles]
     effects = (*found.effects, *(effect for view in seen for effect in bridge_effects(view)))
     strangers = [
         f"{mac.mac} is heard behind {port.name} of {view.name}, and has no business there"

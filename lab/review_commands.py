@@ -10,7 +10,7 @@ from typing import Any
 
 from config import Lab
 from lab import reviewing
-from lab.commands import engine_with_state, foreign_hosts, stack_arguments
+from lab.commands import engine_with_state, foreign_hosts, stack_arguments, stack_named
 from lab.engine import UserEngine
 from lab.reviewing import Change
 from lab.settings import Settings
@@ -18,6 +18,8 @@ from lab.stripped_state import stripped
 from lab.terminal import say
 from providers.errors import LabError
 from review import plan
+
+NO_STATE = "There is no state: all counts as new, and what the change takes away is not seen."
 
 
 def preview_report(settings: Settings) -> int:
@@ -32,7 +34,7 @@ def preview_report(settings: Settings) -> int:
         change = _of_pull_request(settings)
     else:
         engine = engine_with_state(settings)
-        change = reviewing.planned(settings, engine, stack_arguments(settings, engine))
+        change = reviewing.planned(settings, engine, stack_named(settings, engine))
     report = reviewing.review(change)
     reviewing.tell(settings, report)
     return 0
@@ -62,12 +64,13 @@ def deploy(settings: Settings) -> int:
             f"make up STACK={settings.stack}",
         )
     engine = UserEngine(settings.root)
-    arguments = stack_arguments(settings, engine)
-    report = reviewing.review(reviewing.planned(settings, engine, arguments))
+    report = reviewing.review(reviewing.planned(settings, engine, stack_named(settings, engine)))
     reviewing.tell(settings, report)
     if reviewing.held_up(report, approved=settings.approved):
         return reviewing.HELD_UP
-    status = engine.run(["up", "--yes", "--skip-preview", "--continue-on-error", *arguments])
+    status = engine.run(
+        ["up", "--yes", "--skip-preview", "--continue-on-error", *stack_arguments(settings, engine)]
+    )
     if status == 0:
         say(f"deploy took {time.monotonic() - start:.0f} s")
     return status
@@ -76,14 +79,17 @@ def deploy(settings: Settings) -> int:
 def _saved(settings: Settings, path: Path) -> Change:
     document = reviewing.read_json(path, "report on a plan")
     lab = Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
-    return Change(plan.parse(document), lab, notes=(f"The plan was read from {path.name}.",))
+    found = plan.parse(document)
+    part = () if found.whole else (f"The plan is in parts only: `{plan.SHOW_SAMES}` tells all of it.",)
+    return Change(found, lab, notes=(f"The plan was read from {path.name}.", *part))
 
 
 def _of_pull_request(settings: Settings) -> Change:
     state = _state(settings)
     change = reviewing.blind(settings.root, settings.stack, settings.root / settings.stack_file, state)
     if state is None:
-        change = replace(change, notes=(*change.notes, "There is no state: the stack was never made."))
+        # without it a guest that the change takes out would not be in any plan
+        return replace(change, notes=(*change.notes, NO_STATE))
     if settings.base is None:
         return change
     base = settings.base.resolve()
@@ -91,10 +97,12 @@ def _of_pull_request(settings: Settings) -> Change:
     if not file.exists():
         return replace(change, notes=(*change.notes, "The stack is new: its file is not in the base."))
     with reviewing.tools_of(settings.root, base):
-        return reviewing.beyond(change, reviewing.blind(base, settings.stack, file, state))
+        return reviewing.beyond(change, reviewing.blind_plan(base, settings.stack, file, state).plan)
 
 
 def _state(settings: Settings) -> dict[str, Any] | None:
     """Return the state to compare with, once more without secrets: it may not have been stripped before."""
-    path = settings.state_file
-    return None if path is None else stripped(reviewing.read_json(path, "report on a state"))
+    if settings.state_file is None:
+        return None
+    state = stripped(reviewing.read_json(settings.state_file, "report on a state"))
+    return state if (state.get("deployment") or {}).get("resources") else None

@@ -145,7 +145,23 @@ def read_json(path: Path, asked: str) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True)
+class BlindPlan:
+    """A plan made without hosts, secrets and keys; `protected` as in Change."""
+
+    plan: Plan
+    protected: frozenset[str] = frozenset()
+
+
 def blind(project: Path, stack: str, stack_file: Path, state: dict[str, Any] | None) -> Change:
+    """Return what would be changed of a state without secrets, and what was stood in for; see blind_plan."""
+    files = Files(project, stand_in=True)
+    lab = Lab.from_stack_file(stack_file, root=project, files=files)
+    found = blind_plan(project, stack, stack_file, state)
+    return Change(found.plan, lab, notes=(*NOT_LOOKED, *_absent(files)), protected=found.protected)
+
+
+def blind_plan(project: Path, stack: str, stack_file: Path, state: dict[str, Any] | None) -> BlindPlan:
     """Return what would be changed of a state without secrets, by a project folder's program and stack file.
 
     No host is contacted, nothing is decrypted; local files that are not there are stood in for.
@@ -159,24 +175,25 @@ def blind(project: Path, stack: str, stack_file: Path, state: dict[str, Any] | N
     Raises:
         LabError: there is no such plan, with the reason.
     """
-    files = Files(project, stand_in=True)
-    lab = Lab.from_stack_file(stack_file, root=project, files=files)
     with TemporaryDirectory(prefix="kvm-lab-") as folder:
         engine = BlindEngine(project, Path(folder), {processes.MARK: folder})
         copy = engine.prepare(stack, stack_file)
         if state is not None:
             engine.replace_state(stack, state)
         options = ["--stack", stack, "--config-file", str(copy)]
-        notes = (*NOT_LOOKED, *_absent(files))
         try:
-            return Change(plan.parse(engine.preview(options)), lab, notes=notes)
+            return BlindPlan(plan.parse(engine.preview(options)))
         except PreviewFailed as error:
             if state is None or PROTECTED not in error.seen:
                 raise
         # the engine tells one protected resource and no plan: what else would happen is to be seen too
         overlooking, protected = unprotected(state)
         engine.replace_state(stack, overlooking)
-        return Change(plan.parse(engine.preview(options)), lab, notes=notes, protected=protected)
+        document = engine.preview(options)
+        for step in document["steps"]:
+            if step["urn"] in protected and step.get("oldState"):
+                step["oldState"]["protect"] = True  # so that it is seen where it is lifted
+        return BlindPlan(plan.parse(document), protected)
 
 
 def unprotected(state: dict[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
@@ -188,9 +205,9 @@ def unprotected(state: dict[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
     return {**state, "deployment": {**deployment, "resources": freed}}, protected
 
 
-def beyond(head: Change, base: Change) -> Change:
+def beyond(head: Change, base: Plan) -> Change:
     """Return what `head` changes that `base` would not change too."""
-    changes, pending = plan.subtract(head.plan, base.plan)
+    changes, pending = plan.subtract(head.plan, base)
     return replace(head, plan=changes, pending=pending)
 
 

@@ -32,6 +32,8 @@ _WORDS = {
     VOLUME: "its disk",
     DISK: "its disk",
 }
+_SUMS_UP = frozenset({"preview failed", "refresh failed"})
+"""What the engine says at last when any resource could not be read."""
 _CHANGED = frozenset({"update", "delete"})
 
 
@@ -41,6 +43,8 @@ class Drift:
 
     effects: tuple[Effect, ...] = ()
     unseen: Mapping[str, str] = field(default_factory=dict[str, str])
+    troubles: tuple[str, ...] = ()
+    """Errors that no host is known of."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ def drift(state: Plan, events: Iterable[Mapping[str, Any]]) -> Drift:
     whose = {one.step.urn: one for one in _owners(state)}
     effects: list[Effect] = []
     unseen: dict[str, str] = {}
+    troubles: dict[str, None] = {}
     for event in events:
         metadata = event.get("resOutputsEvent", {}).get("metadata", {})
         about = whose.get(metadata.get("urn", ""))
@@ -68,9 +73,14 @@ def drift(state: Plan, events: Iterable[Mapping[str, Any]]) -> Drift:
             effects += _differences(about, metadata)
         trouble = event.get("diagnosticEvent", {})
         about = whose.get(trouble.get("urn", ""))
-        if about is not None and trouble.get("severity") == "error" and about.host:
-            unseen.setdefault(about.host, _reason(trouble.get("message", "")))
-    return Drift(tuple(effects), unseen)
+        if trouble.get("severity") != "error":
+            continue
+        reason = _reason(trouble.get("message", ""))
+        if about is not None and about.host:
+            unseen.setdefault(about.host, reason)
+        elif reason not in _SUMS_UP:
+            troubles[reason] = None
+    return Drift(tuple(effects), unseen, tuple(troubles))
 
 
 def _owners(state: Plan) -> Iterator[_Whose]:

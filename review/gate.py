@@ -53,9 +53,10 @@ def refusals(
 def affected_students(plan: Plan, effects: Iterable[Effect]) -> tuple[str, ...]:
     """Return the students who lose data, or whose guests or hosts go down; who is new is not among them."""
     of = parts(plan)
-    grave = (effect for effect in effects if effect.verdict in {Verdict.INTERRUPTS, Verdict.DESTROYS})
+    grave = [effect for effect in effects if effect.verdict in {Verdict.INTERRUPTS, Verdict.DESTROYS}]
     hit = {effect.student for effect in grave}
     down = {host for host, steps in of.networks.items() if any(map(goes_down, steps))}
+    down |= {effect.host for effect in grave if effect.host and effect.guest is None}
     hit |= {guest.student for guest in all_guests(of.before) if guest.host in down}
     hit |= {of.owners.get(host) for host in down}
     new = {step.name for step in plan.steps if kind(step) == ENVIRONMENT and step.op == "create"}

@@ -33,19 +33,21 @@ def host_effects(host: str, steps: Sequence[Step], student: str | None) -> Itera
     own = [step for step in steps if kind(step) == OWN_HOST]
     rest = [step for step in changing if kind(step) != OWN_HOST]
     ops = {step.op for step in steps if kind(step) in _CARRIERS}
+    together = [step for step in rest if {step.op} == ops]
     if ops == {"create"}:
-        sentence = f"becomes a hypervisor: {_brought(rest)}"
-        yield Effect(Verdict.SAFE, sentence, host, student=student, urns=_urns(rest))
+        sentence = f"becomes a hypervisor: {_brought(together)}"
+        yield Effect(Verdict.SAFE, sentence, host, student=student, urns=_urns(together))
     elif ops == {"delete"}:
         sentence = (
             "leaves the lab: the packages that it brought go, and libvirt stops where it did not run before; "
             "guests that others made there may stop"
         )
-        yield Effect(Verdict.INTERRUPTS, sentence, host, student=student, urns=_urns(rest))
+        yield Effect(Verdict.INTERRUPTS, sentence, host, student=student, urns=_urns(together))
     else:
-        for step in rest:
-            for verdict, sentence in _told(step):
-                yield Effect(verdict, sentence, host, student=student, urns=(step.urn,))
+        together = []
+    for step in rest:
+        for verdict, sentence in _told(step) if step not in together else ():
+            yield Effect(verdict, sentence, host, student=student, urns=(step.urn,))
     for step in own:
         for verdict, sentence, subject in own_host_effects(step):
             yield Effect(verdict, sentence, host, student=student, subject=subject, urns=(step.urn,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from review.inventory import BRIDGE
@@ -102,17 +102,22 @@ def _updated(step: Step) -> tuple[str, bool] | None:
     if _is_elsewhere(step):
         return f"{bridge} is made as the stack file has it again: its network may be down for a moment", True
     told = [say(bridge, *changes[option]) for option, say in _OPTIONS.items() if option in changes]
+    if _is_moved(*changes.get("endpoint", (None, None))) and len(changes) > 1:
+        # with another option the bridge is made where the host is looked for now, on whatever answers there
+        return listed([*told, f"{bridge} is made at the host's new address, if it is not there"]), True
     if told:
         return f"{listed(told)}; {LIVE}{_slow(step)}", True
+    unknown = changed_keys(step) - REACHED - _NOTED.keys()
+    if unknown:
+        return f"{bridge} changes ({listed(sorted(unknown))}); what that does is not known", True
     noted = [say(*changes[option]) for option, say in _NOTED.items() if option in changes]
-    if noted:
-        return listed(noted), False
-    unknown = changed_keys(step) - REACHED
-    return (
-        (f"{bridge} changes ({listed(sorted(unknown))}); what that does is not known", True)
-        if unknown
-        else None
-    )
+    return (listed(noted), False) if noted else None
+
+
+def _is_moved(old: object, new: object) -> bool:
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return old != new
+    return any(old.get(key) != new.get(key) for key in ("address", "port"))
 
 
 def _is_elsewhere(step: Step) -> bool:

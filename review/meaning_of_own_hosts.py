@@ -57,8 +57,10 @@ def _account(step: Step) -> Told:
 
 
 def _numbers(value: object) -> list[int]:
+    """Return the generations in a list; a refresh writes "1, unfinished" of a reset that was interrupted."""
     values = value if isinstance(value, list | tuple) else []
-    return [int(one) for one in values if isinstance(one, int | float)]
+    texts = [one.partition(",")[0] if isinstance(one, str) else one for one in values]
+    return [int(one) for one in texts if isinstance(one, int | float) or str(one).isdecimal()]
 
 
 def _number(value: object) -> str:

@@ -115,3 +115,10 @@ def test_what_is_not_of_this_program_is_told_too() -> None:
     metadata: dict[str, Any] = {"op": "delete", "urn": other.urn, "old": {}, "new": None}
     (effect,) = drift(Plan("lab", (other,)), [{"resOutputsEvent": {"metadata": metadata}}]).effects
     assert (effect.host, effect.sentence) == (None, "Id x is not there any more")
+
+
+def test_an_error_of_no_host_is_not_passed_over() -> None:
+    errors = ["error: could not load plugin libvirt\n", "preview failed\n"]
+    trouble = [{"diagnosticEvent": {"message": message, "severity": "error"}} for message in errors]
+    found = drift(STATE, trouble)
+    assert (found.unseen, found.troubles) == ({}, ("error: could not load plugin libvirt",))

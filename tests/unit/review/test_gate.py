@@ -138,3 +138,12 @@ def test_the_owner_of_a_host_whose_network_goes_down_is_counted() -> None:
     owned = replace(own, parents=(("g3s1", "kvm:index:StudentEnvironment"),))
     made = plan(changed(bridge(1), "replace", port="eth9"), owned)
     assert affected_students(made, effects(made)) == ("g3s1",)
+
+
+def test_students_whose_host_loses_what_guests_run_on_are_counted() -> None:
+    inputs = {"endpoint": bridge(1).new["endpoint"], "packages": ["qemu-system-x86"]}
+    hypervisor = (("h1", "kvm:index:HypervisorHost"),)
+    packages = Step("urn:p", f"{KVM}AptPackages", "h1", "same", inputs, inputs, parents=hypervisor)
+    inhabited = [*guest("g1s1", 1, "g1s1"), *guest("g1s2", 1, "g1s2"), *guest("g1s3", 2, "g1s3")]
+    made = plan(changed(packages, packages=[]), bridge(1), bridge(2), *inhabited)
+    assert affected_students(made, effects(made)) == ("g1s1", "g1s2")

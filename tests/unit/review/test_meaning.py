@@ -243,3 +243,34 @@ def test_a_value_that_is_not_known_is_no_value() -> None:
     )
     ((_, sentence),) = told(*[was if step is domain else step for step in steps])
     assert sentence.endswith("its virtualisation kvm may become another; where it does not, it runs on")
+
+
+@pytest.mark.parametrize(
+    "more", [{"rollback_timeout": 90}, {"migration": True}, {"stack": "kvm-lab/other.h1"}]
+)
+def test_a_host_at_another_address_is_another_machine_where_anything_else_changes(
+    more: dict[str, Any],
+) -> None:
+    moved = {"endpoint": {**endpoint(1), "address": "198.51.100.99"}}
+    assert ("NETWORK", "br0 is made at the host's new address, if it is not there") in told(
+        changed(bridge(1), **moved, **more)
+    )
+
+
+def test_an_option_that_is_not_known_is_not_passed_over_for_one_that_is() -> None:
+    (told_of,) = told(changed(bridge(1), migration=True, vlan_filtering=True))
+    assert told_of == ("NETWORK", "br0 changes (vlan_filtering); what that does is not known")
+
+
+def test_what_an_interrupted_reset_would_delete_is_counted() -> None:
+    going_on = replace(
+        changed(own_host(kept=[]), generation=3.0, kept=[]), outputs={"generation": "2, unfinished"}
+    )
+    assert {"DESTROYS", "INTERRUPTS"} == {verdict for verdict, _ in told(going_on)}
+
+
+def test_what_a_new_hypervisor_would_replace_is_not_folded_into_it() -> None:
+    libvirt = unchanged(f"{KVM}LibvirtHost", "h1", {"endpoint": endpoint(1)}, HOST)
+    pool = unchanged("libvirt:index/pool:Pool", "h1-pool", {"name": "kvm-lab-lab"}, HOST)
+    made = plan(replace(libvirt, op="create", old={}), replace(pool, op="replace"))
+    assert max(effect.verdict for effect in effects(made)) > Verdict.SAFE
