@@ -251,7 +251,8 @@ def test_a_value_that_is_not_known_is_no_value() -> None:
 def test_a_host_at_another_address_is_another_machine_where_anything_else_changes(
     more: dict[str, Any],
 ) -> None:
-    moved = {"endpoint": {**endpoint(1), "address": "198.51.100.99"}}
+    made = {**BRIDGE.new, "endpoint": {**endpoint(1), "address": "198.51.100.99"}, option: value}
+    moved = replace(BRIDGE, op="update", new=made, changed=("endpoint", option))
     assert ("NETWORK", "br0 is made at the host's new address, if it is not there") in told(
         changed(bridge(1), **moved, **more)
     )
