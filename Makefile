@@ -30,7 +30,7 @@ preview-report: setup ## what a change does to whom; STATE= BASE= PLAN= OUT=
 	    $(if $(BASE),--base '$(BASE)') $(if $(PLAN),--plan '$(PLAN)') $(if $(OUT),--out '$(OUT)')
 
 state-export: setup ## OUT=state.json: the stack's state without secrets
-	@$(PYTHON) -m lab state-export --stack $(STACK) --out '$(OUT)'
+	@$(PYTHON) -m lab state-export --stack $(STACK) $(if $(OUT),--out '$(OUT)')
 
 drift: setup ## what on the hosts is not as the state has it; OUT=
 	@$(PYTHON) -m lab drift --stack $(STACK) $(if $(OUT),--out '$(OUT)')

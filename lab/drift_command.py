@@ -16,7 +16,10 @@ from review.model import Effect, Plan, Report, Verdict
 UNSEEN, DIFFERS = 1, 2
 """The exit statuses: a host was not looked at; something differs."""
 TITLE = "What differs from the state"
-MENDING = "The verdict is what it weighs to mend it, with `make up REFRESH=1` or `pulumi up --refresh`."
+MENDING = (
+    "The verdict is what it weighs to mend it, with `make up REFRESH=1` or `pulumi up --refresh`; a host's "
+    "bridge together with its guests is mended when the stack file gives a reason (network-with-guests)."
+)
 
 
 def look_for_drift(settings: Settings) -> int:

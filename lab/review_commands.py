@@ -93,6 +93,12 @@ def _of_pull_request(settings: Settings) -> Change:
     if settings.base is None:
         return change
     base = settings.base.resolve()
+    if not (base / "__main__.py").is_file():
+        raise LabError(
+            f"report on a change of {settings.stack}",
+            f"{settings.base} holds no program",
+            "BASE is the folder of a whole checkout of what the change starts from",
+        )
     file = base / settings.stack_file
     if not file.exists():
         return replace(change, notes=(*change.notes, "The stack is new: its file is not in the base."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ ABSENT = "Files that are not here were stood in for"
 WOULD_CHANGE = "What would change"
 PROTECTED = "because it is protected"
 """What the engine says of a resource that it does not delete."""
+LIFT = "lift it first by a change of its own, `protect: false` for whom it is about, and make that"
+_DELETED = re.compile(r"::([^:\"']+)\"? cannot be deleted", re.ASCII)
 TOOLS = ".lab"
 """The folder of the engine and its plugins, in the project's."""
 
@@ -101,7 +104,17 @@ def planned(settings: Settings, engine: UserEngine, arguments: Sequence[str]) ->
     """
     lab = Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
     notes = () if "--refresh" in arguments else NOT_LOOKED
-    return Change(plan.parse(engine.preview(arguments)), lab, notes=notes)
+    try:
+        return Change(plan.parse(engine.preview(arguments)), lab, notes=notes)
+    except PreviewFailed as error:
+        if PROTECTED not in error.seen:
+            raise
+        disks = ", ".join(dict.fromkeys(_DELETED.findall(error.seen)))
+        raise LabError(
+            f"change the stack {settings.stack}",
+            f"{disks} would be deleted, and is protected; nothing was changed",
+            f"keep it, or {LIFT}",
+        ) from None
 
 
 def tell(settings: Settings, report: Report, title: str = WOULD_CHANGE) -> None:
@@ -231,7 +244,7 @@ def _protected(change: Change) -> tuple[Refusal, ...]:
             "protected",
             step.name,
             f"{step.name} would be deleted, and is protected",
-            "lift it first by a change of its own, `protect: false` for whom it is about, and make that",
+            LIFT,
         )
         for step in change.plan.steps
         if step.op in {"delete", "replace"} and step.urn in change.protected

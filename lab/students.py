@@ -81,9 +81,12 @@ def told(environment: Environment, edit: Mapping[str, object], keep: int) -> str
     """Return what an edit by `reset` or `undo_reset` says, for people."""
     student = environment.student.model_copy(update=edit)
     kept = kept_of(student, keep)
+    before = {environment.student.generation, *environment.kept}
+    gone = sorted(before - {student.generation, *kept})
     return (
         f"{environment.name} has the disk of generation {student.generation}, "
         f"kept: {', '.join(map(str, kept)) or 'none'}"
+        f"{'; deleted for good: ' + ', '.join(map(str, gone)) if gone else ''}"
     )
 
 

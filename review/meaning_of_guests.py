@@ -184,6 +184,8 @@ def _domain_changed(guest: Guest, domain: Step | None) -> Iterator[Effect]:
         rest = [step for step in guest.of(SEED, READY) if step.op != "same"]
         sentence = f"is missing, and is made again with {disk}"
         yield guest.effect(Verdict.SAFE, sentence, [domain, *made, *rest])
+    elif others == ["running"] and domain.new.get("running") is not False:
+        yield guest.effect(Verdict.INTERRUPTS, "is off, and is started", (domain,))
     elif others:
         sentence = f"its domain is changed in place ({', '.join(others)}); what that does is not known"
         yield guest.effect(Verdict.INTERRUPTS, sentence, (domain,))

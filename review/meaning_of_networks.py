@@ -14,7 +14,9 @@ DOWN = "its network is down for a moment"
 _OPTIONS: dict[str, Callable[[str, Any, Any], str]] = {
     "stp": lambda bridge, _, new: f"STP of {bridge} goes {said(new)}",
     "forward_delay": lambda bridge, old, new: (
-        f"forward delay of {bridge} {said(old)} s becomes {said(new)} s"
+        f"forward delay of {bridge} becomes {said(new)} s ({old})"  # a refresh saw files and kernel apart
+        if isinstance(old, str)
+        else f"forward delay of {bridge} {said(old)} s becomes {said(new)} s"
     ),
     "extra_ports": lambda bridge, old, new: _ports(bridge, old or [], new or []),
     "max_wait": lambda bridge, old, new: f"{bridge} waits for its ports for {said(new)} s, not {said(old)} s",

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from stackfile.sections import TEXT, Section
 from stackfile.values import text
 
 STUDENTS_AT_ONCE = 3
 SHORTEST_REASON = 10  # characters; "because" is none
+
+
+_EXPECTED = f"a reason of at least {SHORTEST_REASON} characters"
+
+
+def _long_enough(reason: str) -> str:
+    if len(reason.strip()) < SHORTEST_REASON:
+        raise ValueError(_EXPECTED)
+    return reason
 
 
 class Reason(Section):
@@ -24,8 +33,8 @@ class Reason(Section):
     """What it is for: a disk ("g1s2-g1"), a host, or for many-students how many it may be."""
     reason: Annotated[
         str,
-        BeforeValidator(lambda value: text(value, "a reason")),
-        Field(min_length=SHORTEST_REASON),
+        BeforeValidator(lambda value: text(value, _EXPECTED)),
+        AfterValidator(_long_enough),
         TEXT,
     ]
     """Why, for those who read the file."""

@@ -167,3 +167,10 @@ def test_the_targets_are_one_students() -> None:
     for target in shared:
         pattern = re.escape(target).replace(r"\*\*", ".*").replace(r"\*", "[^:]*")
         assert not [name for name in names if re.fullmatch(pattern, inside + name)]
+
+
+def test_a_second_reset_says_what_it_deletes_for_good() -> None:
+    first = lab_of(stack_file(student(1, 1))).environments[0]
+    second = after(first, students.reset(first, 1))
+    told = students.told(second, students.reset(second, 1), 1)
+    assert told == "g1s1 has the disk of generation 3, kept: 2; deleted for good: 1"
