@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from review import redact
+
 PLACEHOLDER = "[stripped]"
 """What stands in a secret's place; a plain text: the engine imports no marked secret without a passphrase."""
 SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -17,8 +19,7 @@ SIGNATURE = "4dabf18193072939515e22adb298388d"
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - Pulumi's mark of a secret, public
 _ENCRYPTION = re.compile(r"secrets?_?providers?", re.IGNORECASE)
 _KNOWN = re.compile(
-    r"private_?key|_private$|user_?data|pass_?(wd|word|phrase)|token|credential|secret|api_?key|ignition",
-    re.IGNORECASE,
+    rf"{redact.NAMES}|_private$|user_?data|pass_?(wd|word|phrase)|credential|ignition", re.IGNORECASE
 )
 """Names of values that are secrets though they may not be marked as such."""
 _ENGINES = frozenset({"propertyDependencies", "additionalSecretOutputs"})
@@ -36,10 +37,11 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
 def stripped(export: Mapping[str, Any]) -> dict[str, Any]:
     """Return a `pulumi stack export --show-secrets` in which PLACEHOLDER stands for every secret.
 
-    Gone are secrets, encrypted or not, values whose name tells that they are one, texts with a private key in
-    them, and the section on encryption. `pulumi stack import` takes it into a stack of the same name in any
-    backend, whatever its passphrase. A preview on it is right but for what depends on a secret: a guest's
-    seed is named after its content, the guest's host key among it, so that each guest shows a new seed.
+    Gone are secrets, encrypted or not, values whose name tells that they are one, texts with a private key or
+    what looks like another secret in them, and the section on encryption. `pulumi stack import` takes it into
+    a stack of the same name in any backend, whatever its passphrase. A preview on it is right but for what
+    depends on a secret: a guest's seed is named after its content, the guest's host key among it, so that
+    each guest shows a new seed.
 
     Which class a dynamic provider is stays, when it is all that its pickle says: without it a preview fails
     when what the resource depends on would be replaced. That is why the export has to show secrets.
@@ -78,4 +80,5 @@ def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - any JSON
         return PLACEHOLDER if value.get(SIGNATURE) == SECRET else stripped(value)
     if isinstance(value, list):
         return [_without_secrets(inner) for inner in value]
-    return PLACEHOLDER if isinstance(value, str) and _PRIVATE_KEY.search(value) else value
+    secret = isinstance(value, str) and (_PRIVATE_KEY.search(value) or redact.holds_secret(value))
+    return PLACEHOLDER if secret else value

@@ -23,7 +23,8 @@ KEY = "[key left out]"
 _ENVELOPE = "4dabf18193072939515e22adb298388d"  # Pulumi's, around every secret value
 _BETWEEN = "\0"
 """Stands between the texts of a list while they are searched together: a key may be spread over them."""
-_NAME = r"passw(?:or)?d|passwd|passwort|passphrase|pwd|secret|token|psk|api_?key|private_?key|ciphertext"
+NAMES = r"passw(?:or)?d|passwd|passwort|passphrase|pwd|secret|token|psk|api_?key|private_?key|ciphertext"
+"""Names of values that are secrets, to be searched for whatever their case."""
 _QUOTED = r'"(?:\\.|[^"\\\n\0])*"|' + r"'[^'\n\0]*'"
 _HARMLESS = (
     r"(?!(?:true|false|null|none|no|yes|not set|unknown|not known yet)(?=[ \t]*(?:[,;.)}|\n\0]|$))"
@@ -33,7 +34,8 @@ _BASE64 = r"(?:[A-Za-z0-9+/]|%2[BbFf])"
 _SHORTEST = 64
 """Characters of base64 in one run that are taken for key material; a sha256 has 44."""
 
-_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+_Patterns = tuple[tuple[re.Pattern[str], str], ...]
+_BLOCKS: _Patterns = (
     (
         re.compile(
             r"-{4,5} ?BEGIN\b(?:(?!-{4,5} ?BEGIN\b).){0,40000}?-{4,5} ?END\b[^\n\0-]{0,80}-{4,5}", re.DOTALL
@@ -41,20 +43,35 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         KEY,
     ),
     (re.compile(r"-{4,5} ?BEGIN\b[A-Z0-9 ]*-{0,5}(?:(?:\s|\0|\\n|[\n\0][+ -])*[A-Za-z0-9+/=]{16,})*"), KEY),
+)
+"""Keys as files have them: private ones, and public ones that nobody could read anyway."""
+_SECRETS: _Patterns = (
     (re.compile(rf'"(?:plaintext|ciphertext|secure)"\s*:\s*(?:{_QUOTED})'), f'"value":"{HIDDEN}"'),
     (re.compile(rf"\{{[^{{}}]{{0,400}}{_ENVELOPE}[^{{}}]{{0,4000}}\}}"), HIDDEN),
     (re.compile(_ENVELOPE), HIDDEN),
     (re.compile(r"\bv1:[A-Za-z0-9+/]{8,}={0,2}(?::(?:v1:)?[A-Za-z0-9+/]{8,}={0,2})+"), HIDDEN),
     (re.compile(r"\$(?:[1567y]|2[abxy]|gy|md5|argon2\w*)\$[./A-Za-z0-9$=,+]{8,}"), HIDDEN),
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|pul-|AGE-HIDDEN-KEY-)[A-Za-z0-9_]{16,}"), HIDDEN),
+    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), HIDDEN),
+    (re.compile(r"\b(X-Amz-Signature=)[^&\s\"'\0]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"\b(Bearer[ \t]+)[A-Za-z0-9._~+/-]{6,}=*", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"(://[^/\s:@\0]{0,64}:)[^/\s@\0]{1,200}@"), rf"\1{HIDDEN}@"),
+    (re.compile(r"(\bhttps?://)[^/\s:@\0]{1,200}(:?@)", re.IGNORECASE), rf"\1{HIDDEN}\2"),
+    (
+        re.compile(r"(\b[\w.-]{1,32}:)(?!\s)[^\n\0]{1,200}?(?=[\"']?[ \t]*\|[^\n\0|]{0,40}\bchpasswd\b)"),
+        rf"\1{HIDDEN}",
+    ),
+    (
+        re.compile(rf"(\b(?:wpa[-_]|gateway)psk[ \t]++)(?![:=]|\.\.\.){_HARMLESS}[^\n\0]+", re.IGNORECASE),
+        rf"\1{HIDDEN}",
+    ),
     (re.compile(r"b3BlbnNzaC1rZXktdjE[A-Za-z0-9+/=]*"), KEY),  # how OpenSSH's private keys begin
 )
-_NAMED: tuple[tuple[re.Pattern[str], str], ...] = (
+_NAMED: _Patterns = (
     (re.compile(r"\b((?:keyfile|identity_?file)=)[^&\s\"'\0]+", re.IGNORECASE), rf"\1{HIDDEN}"),
-    (re.compile(r"(://[^/\s:@\0]{1,64}:)[^/\s@\0]{1,200}@"), rf"\1{HIDDEN}@"),
     (
         re.compile(
-            rf"((?:{_NAME})[\w-]{{0,40}}[\"']?[ \t]*[:=][ \t]*+)"
+            rf"((?:{NAMES})[\w-]{{0,40}}[\"']?[ \t]*[:=][ \t]*+)"
             rf"(?:[|>][-+0-9]*(?:\n[ \t]+[^\n\0]*)+|{_HARMLESS}(?:{_QUOTED}|[^\n\0]+))",
             re.IGNORECASE,
         ),
@@ -70,7 +87,7 @@ _PUBLIC = re.compile(
     rf"|(?<![A-Za-z0-9+/]))(AAAA{_BASE64}{{20,}}(?:=|%3[Dd]){{0,2}})"
 )
 _RUN = re.compile(rf"[A-Za-z0-9+/]{{{_SHORTEST},}}={{0,2}}")
-_NAME_OF_SECRET = re.compile(_NAME, re.IGNORECASE)
+_NAME_OF_SECRET = re.compile(NAMES, re.IGNORECASE)
 
 
 def without_secrets(value: T) -> T:
@@ -81,6 +98,11 @@ def without_secrets(value: T) -> T:
     be spread over them.
     """
     return cast(T, _clean(value))
+
+
+def holds_secret(text: str) -> bool:
+    """Tell whether something in a text looks like a secret in itself, whatever name stands before it."""
+    return any(pattern.search(text) for pattern, _ in _SECRETS)
 
 
 def _clean(value: object) -> object:
@@ -126,7 +148,7 @@ def _diff(diff: FileDiff) -> tuple[str, ...]:
 
 
 def _text(text: str) -> str:
-    for pattern, instead in (*_SECRETS, *_NAMED):
+    for pattern, instead in (*_BLOCKS, *_SECRETS, *_NAMED):
         text = pattern.sub(instead, text)
     return _RUN.sub(_unless_plain, _PUBLIC.sub(_fingerprinted, text))
 

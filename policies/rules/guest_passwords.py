@@ -139,7 +139,9 @@ def _judge_accounts(config: Mapping[object, object]) -> Iterator[_Found]:
     accounts = [(f"users[{index}]", user) for index, user in enumerate(items(users))]
     if isinstance(users, Mapping):
         accounts = [(f"users[{index}]", user) for index, user in enumerate(users.values())]
-    for path, account in [*accounts, ("user", config.get("user"))]:
+    system = config.get("system_info")
+    default = system.get("default_user") if isinstance(system, Mapping) else None
+    for path, account in [*accounts, ("user", config.get("user")), ("system_info.default_user", default)]:
         if isinstance(account, Mapping):
             # cloud-init reads dashes as underscores
             options = {str(name).replace("-", "_"): value for name, value in account.items()}
@@ -159,6 +161,8 @@ def _judge_files(config: Mapping[object, object]) -> Iterator[_Found]:
     for index, file in enumerate(items(config.get("write_files"))):
         if isinstance(file, Mapping):
             yield from _judge_script(_content(file), f"write_files[{index}].content")
+            if file.get("source"):  # fetched by the guest, as what "#include" names is
+                yield f"write_files[{index}].source", _UNREAD
 
 
 def _content(file: Mapping[object, object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +18,9 @@ PROGRAM = ("pulumi-python:dynamic/kvm:", "kvm:index:")
 SSH_TRANSPORTS = ("ssh", "libssh", "libssh2", "sshauth", "sshcmd")
 UNCHECKED_TRANSPORTS = ("tcp", "ext")
 PINNED = "the host's public keys (host_keys=) or a known_hosts file (knownhosts=)"
+
+_DEVICE = re.compile(r"\s*/[/.]*dev/|.*/dev/[/.]*null\s*$")
+"""A path of what holds no keys, /dev/null above all."""
 
 
 def judge(resource: Resource, options: Options = DEFAULTS) -> list[Finding]:  # noqa: ARG001
@@ -46,10 +50,20 @@ def _judge_uri(name: str, uri: object) -> list[Finding]:
         )
     if transport in UNCHECKED_TRANSPORTS:
         findings.append(Violation(name, "uri: transport", transport, "ssh with pinned host keys", WHY))
-    pinned = [*options.get("host_keys", ()), *options.get("knownhosts", ())]
-    if transport in SSH_TRANSPORTS and not any(value.strip() for value in pinned):
-        findings.append(Violation(name, "uri: host_keys", "not set", PINNED, WHY))
-    return findings
+    if "command" in options:  # it is run in ssh's place, and checks what it likes
+        findings.append(
+            Violation(name, "uri: command", options["command"][-1] or "set", "left out: ssh itself", WHY)
+        )
+    return findings + (_judge_pins(name, options) if transport in SSH_TRANSPORTS else [])
+
+
+def _judge_pins(name: str, options: Mapping[str, list[str]]) -> list[Finding]:
+    files = options.get("knownhosts", [])
+    if devices := [file for file in files if _DEVICE.match(file)]:
+        return [Violation(name, "uri: knownhosts", devices[-1], PINNED, WHY)]
+    if any(value.strip() for value in [*options.get("host_keys", ()), *files]):
+        return []
+    return [Violation(name, "uri: host_keys", "not set", PINNED, WHY)]
 
 
 def _judge_endpoint(name: str, endpoint: object) -> list[Finding]:

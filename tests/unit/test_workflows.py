@@ -41,6 +41,7 @@ MAKE_TARGETS = {
     "up": {"setup", "preview-report", "deploy", "state-export"},
     "drift": {"state-export", "drift"},
 }
+WAYS_TO_WRITE_AT = ("&#64;", "&#64", "&#0064;", "&#x40;", "&#X0040", "&commat;", "&CommAt")
 LARGEST_COMMENT = 65_536
 """Characters; GitHub's limit."""
 
@@ -193,6 +194,26 @@ def red_asks_for_approval(flows: Workflows) -> bool:
     )
 
 
+def plans_are_whole(flows: Workflows) -> bool:
+    """Without --show-sames a plan leaves out what stays, and with it the parents of what changes."""
+    plans = [
+        line
+        for _, code in flows.scripts()
+        for line in code.replace("\\\n", " ").splitlines()
+        if "pulumi preview" in line
+    ]
+    return bool(plans) and all("--show-sames" in line.split() for line in plans)
+
+
+def mentions_nobody(flows: Workflows) -> bool:
+    """Whether each way of writing "@", as an entity too, is replaced before anything else is."""
+    (code,) = (code for job, code in flows.scripts() if job == "comment/comment")
+    entities = re.search(r"markdown\.replace\(/(\S+)/gi, \"@\"\)\.replaceAll\(\"@\", \"@\\u200b\"\)", code)
+    return entities is not None and all(
+        re.fullmatch(entities[1], one, re.IGNORECASE) for one in WAYS_TO_WRITE_AT
+    )
+
+
 def the_stripped_state_is_uploaded_whatever_happened(flows: Workflows) -> bool:
     steps = [
         (job, step)
@@ -315,6 +336,13 @@ BREACHES: dict[Demand, list[tuple[str, str, str]]] = {
         ("up", "matrix.environment == 'lab-approval' && '1'", "'1'"),
         ("up", 'make deploy STACK="$STACK" OUT=.lab/deploy ||', "make deploy APPROVED=1 ||"),
         ("up", 'if [ "$(jq -cS', 'if false && [ "$(jq -cS'),
+    ],
+    plans_are_whole: [("up", " --show-sames", ""), ("up", "--show-sames", "--show-sames-not")],
+    mentions_nobody: [
+        ("comment", '.replaceAll("@", "@\\u200b")', ""),
+        ("comment", "|commat", ""),
+        ("comment", "x0*40", "x40"),
+        ("comment", ";?/gi", ";/gi"),
     ],
     the_stripped_state_is_uploaded_whatever_happened: [
         (

@@ -45,6 +45,16 @@ def export(**changes: object) -> dict[str, Any]:
         pytest.param({"inputs": {"rootPassword": PLANTED}}, id="another spelling of a known key"),
         pytest.param({"additionalSecretOutputs": [f"{PLANTED}!"]}, id="where only names should be"),
         pytest.param({"outputs": {"note": f"see\n{PEM}"}}, id="private key in a text"),
+        pytest.param({"inputs": {"wifi": {"psk": PLANTED}}}, id="pre-shared key"),
+        pytest.param({"inputs": {"gatewaypsk": PLANTED}}, id="another pre-shared key"),
+        pytest.param({"inputs": {"line": f"wpa-psk {PLANTED}"}}, id="pre-shared key in a text"),
+        pytest.param({"inputs": {"hash": f"$6$salt${PLANTED}"}}, id="hash of a password"),
+        pytest.param({"outputs": {"shadow": [f"s:$y$j9T$salt${PLANTED}:1::"]}}, id="yescrypt in a list"),
+        pytest.param({"inputs": {"proxy": f"http://me:{PLANTED}@proxy:3128/"}}, id="password in a URL"),
+        pytest.param({"inputs": {"proxy": f"redis://:{PLANTED}@cache/"}}, id="without a user"),
+        pytest.param({"inputs": {"source": f"https://{PLANTED}@example.org/a"}}, id="token in a URL"),
+        pytest.param({"inputs": {"source": f"https://s3/a?X-Amz-Signature={PLANTED}"}}, id="signed URL"),
+        pytest.param({"inputs": {"command": f"echo root:{PLANTED} | chpasswd"}}, id="chpasswd"),
         pytest.param({"initErrors": [f"wrote {PEM}"]}, id="private key in an error"),
     ],
 )
@@ -82,6 +92,9 @@ def test_what_is_no_secret_stays_as_it_is() -> None:
         "ssh_keys": ["ssh-ed25519 AAAA"],
         "token": None,
         "size": 3.0,
+        "uri": "qemu+ssh://root@h1:22/system?keyfile=/home/me/id&host_keys=ssh-ed25519+AAAA",
+        "provider": "urn:pulumi:lab::kvm-lab::random:index/randomPassword:RandomPassword::token",
+        "image": "https://cloud.debian.org/images/a.qcow2",
         "asset": asset,
     }
     state = export(inputs=inputs, **names)

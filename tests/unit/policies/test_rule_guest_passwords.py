@@ -46,6 +46,10 @@ def test_our_own_seeds_pass() -> None:
         {"chpasswd": {"expire": True}},
         {"users": ["default", {"name": "s", "lock_passwd": True, "passwd": "!"}]},
         {"users": [{"name": "s", "hashed_passwd": "*"}]},
+        {"system_info": {"default_user": {"name": "s", "lock_passwd": True, "passwd": "!"}}},
+        {"system_info": {"default_user": None}},
+        {"system_info": "debian"},
+        {"write_files": [{"path": "/etc/motd", "content": "hello", "source": {}}]},
         {"write_files": [{"path": "/etc/motd", "content": "# PasswordAuthentication yes\n"}]},
         {
             "write_files": [
@@ -81,6 +85,19 @@ def test_passes(options: dict[str, Any]) -> None:
         ({"users": [{"lock_passwd": False}]}, "users[0].lock_passwd", "off"),
         ({"users": {"s": {"lock-passwd": "false"}}}, "users[0].lock_passwd", "off"),
         ({"user": {"name": "s", "passwd": SECRET}}, "user.passwd", "set"),
+        *(
+            (
+                {"system_info": {"default_user": {"name": "s", option: SECRET}}},
+                f"system_info.default_user.{option.replace('-', '_')}",
+                "set",
+            )
+            for option in ("plain_text_passwd", "plain-text-passwd", "hashed_passwd", "passwd")
+        ),
+        (
+            {"system_info": {"default_user": {"lock_passwd": False}}},
+            "system_info.default_user.lock_passwd",
+            "off",
+        ),
         ({"runcmd": [f"echo root:{SECRET} | chpasswd"]}, "runcmd[0]", "chpasswd"),
         ({"runcmd": [["passwd", "-d", "root"]]}, "runcmd[0]", "passwd --stdin, -d or -u"),
         ({"runcmd": ["usermod --unlock root"]}, "runcmd[0]", "usermod -U"),
@@ -159,6 +176,14 @@ def test_reads_archives() -> None:
 def test_what_cannot_be_read_is_refused(data: str) -> None:
     [finding] = judge(data)
     assert isinstance(finding, Violation)
+    assert (finding.seen, finding.wanted) == ("nothing that can be judged", guest_passwords.READABLE)
+
+
+@pytest.mark.parametrize("source", [{"uri": "https://x/y"}, "https://x/y"])
+def test_a_file_from_elsewhere_cannot_be_read_and_is_refused(source: object) -> None:
+    [finding] = judge(config(write_files=[{"path": "/etc/motd", "content": "hello", "source": source}]))
+    assert isinstance(finding, Violation)
+    assert finding.option == "userData: write_files[0].source"
     assert (finding.seen, finding.wanted) == ("nothing that can be judged", guest_passwords.READABLE)
 
 

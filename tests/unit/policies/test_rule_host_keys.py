@@ -24,6 +24,7 @@ def judge_endpoint(endpoint: object, kind: str = BRIDGE) -> list[Finding]:
         PINNED,
         PINNED + "&known_hosts_verify=normal",
         "qemu+ssh://root@g1s1/system?knownhosts=.lab/known_hosts",
+        "qemu+ssh://root@g1s1/system?knownhosts=/home/dev/known_hosts",
         "qemu+tls://g1s1/system",  # held against a certificate authority
         "qemu:///system",  # this machine
     ],
@@ -47,6 +48,12 @@ def test_pinned_uris_pass(uri: str) -> None:
         ),
         ("qemu+ssh://root@g1s1/system", "uri: host_keys", "not set"),
         ("qemu+ssh://root@g1s1/system?host_keys=", "uri: host_keys", "not set"),
+        ("qemu+ssh://root@g1s1/system?knownhosts=/dev/null", "uri: knownhosts", "/dev/null"),
+        ("qemu+ssh://root@g1s1/system?knownhosts=%2Fdev%2F.%2Fnull", "uri: knownhosts", "/dev/./null"),
+        ("qemu+ssh://root@g1s1/system?knownhosts=/a/../dev/null", "uri: knownhosts", "/a/../dev/null"),
+        (PINNED + "&knownhosts=/dev/null", "uri: knownhosts", "/dev/null"),
+        (PINNED + "&command=/tmp/ssh", "uri: command", "/tmp/ssh"),
+        (PINNED + "&command", "uri: command", "set"),
         ("QEMU+SSH://root@g1s1/system", "uri: host_keys", "not set"),
         ("qemu+tcp://g1s1/system", "uri: transport", "tcp"),
         ("qemu+tls://g1s1/system?no_verify=1", "uri: no_verify", "1"),

@@ -42,6 +42,17 @@ HASH = "$6$rounds=4096$saltsalt$0123456789abcdefABCDEF"
         (f"x {HASH}", f"x {HIDDEN}"),
         ("https://me:hunter2@example.org/a", f"https://me:{HIDDEN}@example.org/a"),
         ("ghp_0123456789abcdefghijklmnop", HIDDEN),
+        ("echo root:hunter2 | chpasswd", f"echo root:{HIDDEN} | chpasswd"),
+        ("echo 'root:hun|ter 2' | sudo chpasswd -e", f"echo 'root:{HIDDEN}' | sudo chpasswd -e"),
+        ("    wpa-psk hunter 2\n    mtu 1500", f"    wpa-psk {HIDDEN}\n    mtu 1500"),
+        ("wpa-psk hunter2", f"wpa-psk {HIDDEN}"),
+        ('gatewaypsk "hunter2"', f"gatewaypsk {HIDDEN}"),
+        ("curl -H 'x: Bearer hunter2.more_x'", f"curl -H 'x: Bearer {HIDDEN}'"),
+        ("id AKIAIOSFODNN7EXAMPLE, so", f"id {HIDDEN}, so"),
+        ("https://hunter2@example.org/a", f"https://{HIDDEN}@example.org/a"),
+        ("https://hunter2:@example.org/a", f"https://{HIDDEN}:@example.org/a"),
+        ("redis://:hunter2@cache", f"redis://:{HIDDEN}@cache"),
+        ("https://s3/a?X-Amz-Signature=0f9e&b=1", f"https://s3/a?X-Amz-Signature={HIDDEN}&b=1"),
         ("MIIEowIBAAKCAQEA7bq1XzGmZ0n3mM2S8QAXBd5kW3ZfBz3lJm1aXMIIEowIBAAKCAQEA7bq1", KEY),
     ],
 )
@@ -67,6 +78,10 @@ def test_a_libvirt_uri_keeps_the_host_and_the_fingerprint() -> None:
         "its disk g1s2-g1 of generation 1 is deleted",
         "sha256 fb2d9a4b611333f6b460cdd845c398c4e41a51124b3ed5896da067d74577e0d9",
         fingerprint(PUBLIC),
+        "-    wpa-psk ...",
+        "userData: runcmd[0]: chpasswd, wanted left out",
+        "qemu+ssh://root@h1:22/system",
+        "https://example.org/a@b:c",
         "/var/lib/libvirt/images/kvm-lab-base/debian-12-fb2d9a4b611333f6.qcow2",
         "-----",
     ],
@@ -107,7 +122,21 @@ def test_every_field_of_a_report_is_searched() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a-", "-----BEGIN ", "password", "A", "+", "{", "://a:", "$6$", "v1:AAAAAAAA:"]
+    "piece",
+    [
+        "a-",
+        "-----BEGIN ",
+        "password",
+        "A",
+        "+",
+        "{",
+        "://a:",
+        "$6$",
+        "v1:AAAAAAAA:",
+        "a:|",
+        "a: |",
+        "wpa-psk ",
+    ],
 )
 def test_a_long_hostile_text_takes_no_time(piece: str) -> None:
     started = time.process_time()
