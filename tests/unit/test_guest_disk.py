@@ -7,18 +7,14 @@ from typing import Any
 import pytest
 
 from providers.guest_disk import GuestDiskProvider
+from tests.unit.guest_inputs import of_web
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKqm3cUbuTrjjOrhZVyOUXzrgzLoGHVeBTdyZhYYcM"
 GIB = 2**30
 
 
 def disk(**edits: object) -> dict[str, Any]:
-    host = {"host": "g1s1", "address": "198.51.100.11", "port": 22.0, "user": "root", "host_keys": [KEY]}
     return {
-        "endpoint": host,
-        "stack": "kvm-lab/lab.g1s1",
-        "guest": "web",
-        "domain": "lab-web",
+        **of_web(),
         "file": "/p/web-g1.qcow2",
         "image": "debian-12",
         "base": "/b/debian-12.qcow2",

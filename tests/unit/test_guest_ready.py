@@ -7,17 +7,12 @@ from typing import Any
 import pytest
 
 from providers.guest_ready import GuestReadyProvider
-
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKqm3cUbuTrjjOrhZVyOUXzrgzLoGHVeBTdyZhYYcM"
+from tests.unit.guest_inputs import KEY, of_web
 
 
 def guest(**edits: object) -> dict[str, Any]:
-    host = {"host": "g1s1", "address": "198.51.100.11", "port": 22.0, "user": "root", "host_keys": [KEY]}
     return {
-        "endpoint": host,
-        "stack": "kvm-lab/lab.g1s1",
-        "guest": "web",
-        "domain": "lab-web",
+        **of_web(),
         "address": "198.51.100.21",
         "public_key": KEY,
         "console_log": "/var/log/web.log",
