@@ -588,7 +588,7 @@ def _drift(network: HostNetwork, inputs: NetworkBridgeInputs, found: BridgeSpec 
     seen = {option: in_files.get(option, "not in the files") for option in OPTIONS}
     for option, kernel in in_kernel.items():
         if kernel != in_files.get(option):
-            seen[option] = f"files: {_shown(in_files.get(option))}, kernel: {_shown(kernel)}"
+            seen[option] = f"files: {bridge.shown(in_files.get(option))}, kernel: {bridge.shown(kernel)}"
     if in_files.get("port") == in_kernel["port"] != inputs.port:
         seen["port"] = f"files and kernel: {in_kernel['port']}"
     lost = _lost(network)
@@ -602,13 +602,3 @@ def _lost(network: HostNetwork) -> list[str]:
     held = {address.bare for address in network.on(network.bridge)}
     lost = [text for text in network.in_files[network.bridge].addresses if bare_address(text) not in held]
     return lost + [f"gateway {text}" for text in network.lost_gateways]
-
-
-def _shown(value: object) -> str:
-    if value is None or value == []:
-        return "none"
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return bridge.on_off(value) if isinstance(value, bool) else str(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policies.rules.verdict import UNKNOWN
+from providers.state.bridge import shown
 from review import inventory
 from review.inventory import (
     BRIDGE,
@@ -134,13 +135,7 @@ def said(value: object) -> str:
     """Return a value as a sentence has it."""
     if value is UNKNOWN:
         return "what is not known yet"
-    if value is None or value in ([], ""):
-        return "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "none" if value == "" else shown(value)
 
 
 def listed(names: Iterable[str]) -> str:

@@ -187,6 +187,17 @@ def on_off(value: bool) -> str:
     return "on" if value else "off"
 
 
+def shown(value: object) -> str:
+    """Return an option's value as people read it: on or off, "none", names of a list."""
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return on_off(value) if isinstance(value, bool) else str(value)
+
+
 def interface_names(tree: Tree) -> tuple[str, ...]:
     """Return the interfaces that have a stanza, each once, in the order in which ifupdown reads them."""
     names: dict[str, None] = {}
