@@ -96,7 +96,7 @@ def stack_file() -> dict[str, Any]:
 
 
 def _seconds(engine: Engine, stack: str, file: Path) -> float:
-    settings = engine.prepare(stack, file)
+    options = engine.stack_named(stack, file)
     start = time.monotonic()
-    engine.preview(["--stack", stack, "--config-file", str(settings)])
+    engine.preview(options)
     return time.monotonic() - start

@@ -37,7 +37,7 @@ def up(settings: Settings) -> int:
         engine = engine_of(settings)
         refresh = ["--refresh"] if settings.refresh else []
         arguments = [*refresh, *stack_arguments(settings, engine)]
-        if not reviewing.let_pass(settings, engine, [*refresh, *stack_named(settings, engine)]):
+        if not reviewing.let_pass(settings, engine, refresh):
             return reviewing.HELD_UP
         # a host that is down, or a guest that does not boot, keeps no other from being made
         status = engine.run(["up", "--yes", "--skip-preview", "--continue-on-error", *arguments])
@@ -263,7 +263,7 @@ def public_half(identity_file: str) -> str:
 
 def stack_arguments(settings: Settings, engine: UserEngine) -> list[str]:
     """Return the options that `pulumi up` and `pulumi preview` share, the stack being ready for them."""
-    stack = stack_named(settings, engine)
+    stack = engine.stack_named(settings.stack, settings.stack_file)
     if isinstance(engine, Engine):
         engine.settle(settings.stack)
     return [
@@ -272,15 +272,6 @@ def stack_arguments(settings: Settings, engine: UserEngine) -> list[str]:
         *("--parallel", str(PARALLEL)),
         "--suppress-progress",  # a line of dots a second
     ]
-
-
-def stack_named(settings: Settings, engine: UserEngine) -> list[str]:
-    """Return the options by which `pulumi` finds the stack and its file."""
-    if isinstance(engine, Engine):
-        file = engine.prepare(settings.stack, settings.stack_file)
-    else:
-        file = (settings.root / settings.stack_file).resolve()
-    return ["--stack", settings.stack, "--config-file", str(file)]
 
 
 def engine_of(settings: Settings) -> Engine:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from lab import reviewing
-from lab.commands import engine_with_state, hosts_off, stack_named
+from lab.commands import engine_with_state, hosts_off
+from lab.engine import UserEngine
 from lab.settings import Settings
 from lab.show_command import look
 from lab.views import HostView
@@ -28,13 +30,17 @@ def look_for_drift(settings: Settings) -> int:
     engine = engine_with_state(settings)
     state = plan.of_state(engine.export(settings.stack))
     # nothing is sent to the addresses of a testbed that is off
-    events = [] if hosts_off(settings) else engine.refresh_events(stack_named(settings, engine))
+    events = [] if hosts_off(settings) else _events(settings, engine)
     found = drift(state, events)
     report = report_of(state, found, seen)
     reviewing.tell(settings, report, TITLE)
     if report.effects:
         return DIFFERS
     return UNSEEN if found.unseen or found.troubles or any(view.error for view in seen) else 0
+
+
+def _events(settings: Settings, engine: UserEngine) -> list[dict[str, Any]]:
+    return engine.refresh_events(engine.stack_named(settings.stack, settings.stack_file))
 
 
 def report_of(state: Plan, found: Drift, seen: Sequence[HostView]) -> Report:

@@ -16,6 +16,7 @@ import yaml
 
 from config import MISSING_FILES, NAMESPACE, STAND_IN
 from providers.errors import LabError
+from review.hidden import HIDDEN
 from testbed import processes
 
 PROJECT = NAMESPACE  # a stack file's options stand under the project's name
@@ -58,6 +59,10 @@ class UserEngine:
             "PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}",
             **SWITCHES,
         }
+
+    def stack_named(self, stack: str, stack_file: Path) -> list[str]:
+        """Return the options by which `pulumi` finds a stack and its file, both ready for it."""
+        return ["--stack", stack, "--config-file", str((self.root / stack_file).resolve())]
 
     def run(self, arguments: Sequence[str]) -> int:
         """Run `pulumi` with its output on ours; return its exit status.
@@ -124,10 +129,7 @@ class UserEngine:
             LabError: there was none, the stack is not known, say.
         """
         argv = ["pulumi", "refresh", "--preview-only", "--json", "--show-sames", "--non-interactive"]
-        switches = {
-            "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "1",
-            "LIBVIRT_CONNECT_TIMEOUT": str(_LOOK_TIMEOUT),
-        }
+        switches = {_STREAMING: "1", "LIBVIRT_CONNECT_TIMEOUT": _LOOK_TIMEOUT}
         done = self._call([*argv, *arguments, "--cwd", str(self.root)], cwd=self.root, switches=switches)
         try:
             events = [json.loads(line) for line in done.stdout.splitlines() if line]
@@ -224,6 +226,10 @@ class Engine(UserEngine):
         copy.write_text(yaml.safe_dump(settings, sort_keys=False))
         return copy
 
+    def stack_named(self, stack: str, stack_file: Path) -> list[str]:
+        """Return the options by which `pulumi` finds the stack, and what `prepare` made of its file."""
+        return ["--stack", stack, "--config-file", str(self.prepare(stack, stack_file))]
+
     def settings_in(self, stack_file: Path) -> Mapping[str, Any]:
         """Return what a stack file says."""
         return _mapping(stack_file)
@@ -276,17 +282,14 @@ class BlindEngine(Engine):
         return {**super().environment(), MISSING_FILES: STAND_IN}
 
     def settings_in(self, stack_file: Path) -> Mapping[str, Any]:
-        """Return what a stack file says; what is encrypted in it is BLINDED."""
+        """Return what a stack file says; what is encrypted in it is HIDDEN."""
         return cast("Mapping[str, Any]", _blinded(super().settings_in(stack_file)))
-
-
-BLINDED = "[secret]"
 
 
 def _blinded(value: object) -> object:
     if isinstance(value, dict):
         if value.keys() == {"secure"}:
-            return BLINDED
+            return HIDDEN
         return {key: _blinded(one) for key, one in value.items()}
     return [_blinded(one) for one in value] if isinstance(value, list) else value
 

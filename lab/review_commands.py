@@ -10,7 +10,7 @@ from typing import Any
 
 from config import Lab
 from lab import reviewing
-from lab.commands import engine_with_state, foreign_hosts, stack_arguments, stack_named
+from lab.commands import engine_with_state, foreign_hosts, stack_arguments
 from lab.engine import UserEngine
 from lab.reviewing import Change
 from lab.settings import Settings
@@ -33,8 +33,7 @@ def preview_report(settings: Settings) -> int:
     elif settings.state_file is not None or settings.base is not None:
         change = _of_pull_request(settings)
     else:
-        engine = engine_with_state(settings)
-        change = reviewing.planned(settings, engine, stack_named(settings, engine))
+        change = reviewing.planned(settings, engine_with_state(settings))
     report = reviewing.review(change)
     reviewing.tell(settings, report)
     return 0
@@ -64,7 +63,7 @@ def deploy(settings: Settings) -> int:
             f"make up STACK={settings.stack}",
         )
     engine = UserEngine(settings.root)
-    report = reviewing.review(reviewing.planned(settings, engine, stack_named(settings, engine)))
+    report = reviewing.review(reviewing.planned(settings, engine))
     reviewing.tell(settings, report)
     if reviewing.held_up(report, approved=settings.approved):
         return reviewing.HELD_UP

@@ -20,7 +20,7 @@ from policies import judge
 from policies.rules.verdict import Resource, Unjudged
 from providers.errors import LabError
 from review import document, gate, inventory, markdown, meaning, plan, terminal
-from review.model import Plan, PolicyResult, Reason, Refusal, Report, Verdict
+from review.model import WOULD_CHANGE, Plan, PolicyResult, Reason, Refusal, Report, Verdict
 from stackfile.sources import Files
 from testbed import processes
 
@@ -28,7 +28,6 @@ HELD_UP = 3
 """The exit status of a change that was held up; nothing was changed."""
 NOT_LOOKED = ("No host was looked at: this compares the stack file with Pulumi's state.",)
 ABSENT = "Files that are not here were stood in for"
-WOULD_CHANGE = "What would change"
 PROTECTED = "because it is protected"
 """What the engine says of a resource that it does not delete."""
 LIFT = "lift it first by a change of its own, `protect: false` for whom it is about, and make that"
@@ -48,6 +47,8 @@ class Change:
     lab: Lab
     pending: Plan | None = None
     notes: tuple[str, ...] = ()
+    absent: frozenset[str] = frozenset()
+    """Local files that were stood in for."""
     protected: frozenset[str] = frozenset()
     """URNs of what the engine would refuse to delete; the plan is one that overlooks that."""
 
@@ -66,7 +67,7 @@ def review(change: Change) -> Report:
         policies=policy_results(change.plan),
         before=inventory.before(change.plan),
         after=inventory.after(change.plan),
-        notes=(*change.notes, *_pending(change)),
+        notes=(*change.notes, *_absent(change), *_pending(change)),
     )
 
 
@@ -96,16 +97,17 @@ def write(report: Report, folder: Path, title: str = WOULD_CHANGE) -> None:
     (folder / "report.json").write_text(f"{text}\n", encoding="utf-8")
 
 
-def planned(settings: Settings, engine: UserEngine, arguments: Sequence[str]) -> Change:
-    """Return what `pulumi up` with these arguments would do.
+def planned(settings: Settings, engine: UserEngine, more: Sequence[str] = ()) -> Change:
+    """Return what `pulumi up`, with `more` options such as --refresh, would do.
 
     Raises:
         LabError: there is no plan, with the reason.
     """
     lab = Lab.from_stack_file(settings.stack_file, root=settings.root, check_files=False)
-    notes = () if "--refresh" in arguments else NOT_LOOKED
+    notes = () if "--refresh" in more else NOT_LOOKED
+    options = [*more, *engine.stack_named(settings.stack, settings.stack_file)]
     try:
-        return Change(plan.parse(engine.preview(arguments)), lab, notes=notes)
+        return Change(plan.parse(engine.preview(options)), lab, notes=notes)
     except PreviewFailed as error:
         if PROTECTED not in error.seen:
             raise
@@ -126,9 +128,9 @@ def tell(settings: Settings, report: Report, title: str = WOULD_CHANGE) -> None:
     sys.stdout.flush()
 
 
-def let_pass(settings: Settings, engine: UserEngine, arguments: Sequence[str]) -> bool:
-    """Print what `pulumi up` with these arguments would do; return whether the plan gate lets it."""
-    report = review(planned(settings, engine, arguments))
+def let_pass(settings: Settings, engine: UserEngine, more: Sequence[str]) -> bool:
+    """Print what `pulumi up` with these options would do; return whether the plan gate lets it."""
+    report = review(planned(settings, engine, more))
     tell(settings, report)
     return not held_up(report, approved=True)
 
@@ -171,7 +173,9 @@ def blind(project: Path, stack: str, stack_file: Path, state: dict[str, Any] | N
     files = Files(project, stand_in=True)
     lab = Lab.from_stack_file(stack_file, root=project, files=files)
     found = blind_plan(project, stack, stack_file, state)
-    return Change(found.plan, lab, notes=(*NOT_LOOKED, *_absent(files)), protected=found.protected)
+    return Change(
+        found.plan, lab, notes=NOT_LOOKED, absent=frozenset(files.missing), protected=found.protected
+    )
 
 
 def blind_plan(project: Path, stack: str, stack_file: Path, state: dict[str, Any] | None) -> BlindPlan:
@@ -190,10 +194,9 @@ def blind_plan(project: Path, stack: str, stack_file: Path, state: dict[str, Any
     """
     with TemporaryDirectory(prefix="kvm-lab-") as folder:
         engine = BlindEngine(project, Path(folder), {processes.MARK: folder})
-        copy = engine.prepare(stack, stack_file)
+        options = engine.stack_named(stack, stack_file)
         if state is not None:
             engine.replace_state(stack, state)
-        options = ["--stack", stack, "--config-file", str(copy)]
         try:
             return BlindPlan(plan.parse(engine.preview(options)))
         except PreviewFailed as error:
@@ -251,10 +254,10 @@ def _protected(change: Change) -> tuple[Refusal, ...]:
     )
 
 
-def _absent(files: Files) -> tuple[str, ...]:
-    if not files.missing:
+def _absent(change: Change) -> tuple[str, ...]:
+    if not change.absent:
         return ()
-    return (f"{ABSENT}: {', '.join(sorted(files.missing))}. An edit of what is in them is not seen.",)
+    return (f"{ABSENT}: {', '.join(sorted(change.absent))}. An edit of what is in them is not seen.",)
 
 
 def _pending(change: Change) -> tuple[str, ...]:
@@ -262,7 +265,7 @@ def _pending(change: Change) -> tuple[str, ...]:
 
     Where files were stood in for, what depends on them would seem to wait too: nothing is told then.
     """
-    if change.pending is None or any(note.startswith(ABSENT) for note in change.notes):
+    if change.pending is None or change.absent:
         return ()
     waiting = [one for one in meaning.effects(change.pending) if one.verdict > Verdict.SAFE]
     words = "; ".join(f"{one.guest or one.host}: {one.sentence}" for one in waiting)

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from review import redact
+from review.hidden import SIGNATURE, SIGNATURE_OF_SECRET
 
 PLACEHOLDER = "[stripped]"
 """What stands in a secret's place; a plain text: the engine imports no marked secret without a passphrase."""
-SIGNATURE = "4dabf18193072939515e22adb298388d"
-"""The key by which Pulumi tells a special value, such as a secret, from a plain object."""
-SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - Pulumi's mark of a secret, public
 _ENCRYPTION = re.compile(r"secrets?_?providers?", re.IGNORECASE)
 _KNOWN = re.compile(
     rf"{redact.NAMES}|_private$|user_?data|pass_?(wd|word|phrase)|credential|ignition", re.IGNORECASE
@@ -77,7 +75,7 @@ def _only_names(value: Any) -> bool:  # noqa: ANN401 - any JSON
 
 def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, Mapping):
-        return PLACEHOLDER if value.get(SIGNATURE) == SECRET else stripped(value)
+        return PLACEHOLDER if value.get(SIGNATURE) == SIGNATURE_OF_SECRET else stripped(value)
     if isinstance(value, list):
         return [_without_secrets(inner) for inner in value]
     secret = isinstance(value, str) and (_PRIVATE_KEY.search(value) or redact.holds_secret(value))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from review.affected import Row, rows, weights
 from review.escape import code, fence, inline, paragraph
 from review.mermaid import CHARACTERS, picture
-from review.model import FileDiff, PolicyResult, Refusal, Report, Verdict
+from review.model import WOULD_CHANGE, FileDiff, PolicyResult, Refusal, Report, Verdict
 from review.redact import without_secrets
 from review.text import counted, natural
 
@@ -52,7 +52,7 @@ _SHAPES = (
 """What is left out first, and what then: never the verdict, refusals and what is red as late as can be."""
 
 
-def markdown(report: Report, title: str = "What would change") -> str:
+def markdown(report: Report, title: str = WOULD_CHANGE) -> str:
     """Return the report: no secret in it, nothing in it that Markdown or HTML would take for their own.
 
     `title` is the heading's begin, before "in stack lab". What is too long for a comment is left out in the

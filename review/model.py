@@ -199,6 +199,10 @@ class PolicyResult:
     """What cannot be judged until the host exists."""
 
 
+WOULD_CHANGE = "What would change"
+"""How a report is headed when it is about a plan."""
+
+
 @dataclass(frozen=True)
 class Report:
     """All that a reviewer is shown."""

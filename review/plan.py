@@ -11,13 +11,10 @@ from typing import Any
 
 from policies.rules.verdict import UNKNOWN
 from providers.errors import LabError
+from review.hidden import HIDDEN, SIGNATURE, SIGNATURE_OF_SECRET
 from review.model import Plan, Step
 
-HIDDEN = "[secret]"
-"""What stands for a secret, as in the engine's own previews."""
 SHOW_SAMES = "pulumi preview --json --show-sames"
-_SIGNATURE = "4dabf18193072939515e22adb298388d"
-_HIDDEN_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
 # sdk/go/common/resource/plugin/rpc.go: what stands for a value that is not known yet, by the value's kind
 _UNKNOWNS = frozenset(
     {
@@ -162,7 +159,7 @@ def _same(step: Step) -> Step:
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
     """Return the value without the engine's own keys, secrets, and stand-ins for what is not known."""
     if isinstance(value, Mapping):
-        if value.get(_SIGNATURE) == _HIDDEN_SIGNATURE:
+        if value.get(SIGNATURE) == SIGNATURE_OF_SECRET:
             return HIDDEN
         return {key: _plain(item) for key, item in value.items() if not key.startswith("__")}
     if isinstance(value, list):

@@ -15,12 +15,11 @@ from urllib.parse import unquote
 
 from providers.state import interfaces
 from providers.transport import fingerprint
+from review.hidden import HIDDEN, SIGNATURE
 from review.model import FileDiff
 
 T = TypeVar("T")
-HIDDEN = "[secret]"
 KEY = "[key left out]"
-_ENVELOPE = "4dabf18193072939515e22adb298388d"  # Pulumi's, around every secret value
 _BETWEEN = "\0"
 """Stands between the texts of a list while they are searched together: a key may be spread over them."""
 NAMES = r"passw(?:or)?d|passwd|passwort|passphrase|pwd|secret|token|psk|api_?key|private_?key|ciphertext"
@@ -47,8 +46,8 @@ _BLOCKS: _Patterns = (
 """Keys as files have them: private ones, and public ones that nobody could read anyway."""
 _SECRETS: _Patterns = (
     (re.compile(rf'"(?:plaintext|ciphertext|secure)"\s*:\s*(?:{_QUOTED})'), f'"value":"{HIDDEN}"'),
-    (re.compile(rf"\{{[^{{}}]{{0,400}}{_ENVELOPE}[^{{}}]{{0,4000}}\}}"), HIDDEN),
-    (re.compile(_ENVELOPE), HIDDEN),
+    (re.compile(rf"\{{[^{{}}]{{0,400}}{SIGNATURE}[^{{}}]{{0,4000}}\}}"), HIDDEN),
+    (re.compile(SIGNATURE), HIDDEN),
     (re.compile(r"\bv1:[A-Za-z0-9+/]{8,}={0,2}(?::(?:v1:)?[A-Za-z0-9+/]{8,}={0,2})+"), HIDDEN),
     (re.compile(r"\$(?:[1567y]|2[abxy]|gy|md5|argon2\w*)\$[./A-Za-z0-9$=,+]{8,}"), HIDDEN),
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|pul-|AGE-HIDDEN-KEY-)[A-Za-z0-9_]{16,}"), HIDDEN),
@@ -121,7 +120,7 @@ def _clean(value: object) -> object:
 
 
 def _mapping(values: Mapping[object, object]) -> object:
-    if _ENVELOPE in values:
+    if SIGNATURE in values:
         return HIDDEN
     return {_clean(key): _value(key, value) for key, value in values.items()}
 

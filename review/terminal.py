@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from review.affected import rows, weights
-from review.model import Report, Verdict
+from review.model import WOULD_CHANGE, Report, Verdict
 from review.redact import without_secrets
 from review.text import BOLD, RED, coloured, coloured_diff, counted, printable, story, wrapped
 
 
-def terminal(report: Report, *, colour: bool, title: str = "What would change") -> str:
+def terminal(report: Report, *, colour: bool, title: str = WOULD_CHANGE) -> str:
     """Return the report, without secrets; what no terminal should see is escaped.
 
     The sign "!" stands before what is red, and what is refused is told last: there it is read.

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from lab.stripped_state import PLACEHOLDER, SECRET, SIGNATURE, stripped
+from lab.stripped_state import PLACEHOLDER, stripped
 from providers.ssh_host_key import SshHostKeyProvider
+from review.hidden import SIGNATURE, SIGNATURE_OF_SECRET
 
 PLANTED = "c0rrect-horse"
 PEM = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{PLANTED}\n-----END OPENSSH PRIVATE KEY-----\n"
 URN = "urn:pulumi:lab::kvm-lab::kvm:index:Guest$pulumi-python:dynamic/kvm:SshHostKey::web"
-ENCRYPTED = {SIGNATURE: SECRET, "ciphertext": f"v1:{PLANTED}"}
-SHOWN = {SIGNATURE: SECRET, "plaintext": json.dumps({"deep": PLANTED})}
+ENCRYPTED = {SIGNATURE: SIGNATURE_OF_SECRET, "ciphertext": f"v1:{PLANTED}"}
+SHOWN = {SIGNATURE: SIGNATURE_OF_SECRET, "plaintext": json.dumps({"deep": PLANTED})}
 KEPT = {"urn": URN, "custom": True, "id": "ssh-ed25519 AAAA", "outputs": {"public_key": "ssh-ed25519 AAAA"}}
 
 
@@ -128,7 +129,7 @@ def provider_of(envelope: object) -> object:
 
 def test_which_class_a_dynamic_provider_is_stays() -> None:
     reference = pickled(SshHostKeyProvider())
-    assert provider_of({SIGNATURE: SECRET, "plaintext": json.dumps(reference)}) == reference
+    assert provider_of({SIGNATURE: SIGNATURE_OF_SECRET, "plaintext": json.dumps(reference)}) == reference
     assert provider_of(reference) == reference  # of a state that was stripped before
 
 
@@ -144,7 +145,7 @@ def test_which_class_a_dynamic_provider_is_stays() -> None:
     ],
 )
 def test_any_other_provider_is_stripped(text: object) -> None:
-    assert provider_of({SIGNATURE: SECRET, "plaintext": json.dumps(text)}) == PLACEHOLDER
+    assert provider_of({SIGNATURE: SIGNATURE_OF_SECRET, "plaintext": json.dumps(text)}) == PLACEHOLDER
 
 
 def test_a_provider_that_is_encrypted_is_stripped() -> None:

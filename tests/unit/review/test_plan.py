@@ -10,8 +10,9 @@ import pytest
 
 from policies.rules.verdict import UNKNOWN
 from providers.errors import LabError
+from review.hidden import HIDDEN
 from review.model import Step
-from review.plan import HIDDEN, of_state, parse, subtract
+from review.plan import of_state, parse, subtract
 from tests.unit.review import samples
 from tests.unit.review.documents import SECRET_MARK, UNKNOWN_TEXT, export, preview, state, step, urn
 

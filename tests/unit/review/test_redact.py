@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from providers.transport import fingerprint
+from review.hidden import HIDDEN
 from review.model import Effect, FileDiff, Report, Verdict
-from review.redact import HIDDEN, KEY, without_secrets
+from review.redact import KEY, without_secrets
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Bm9QZbq1XzGmZ0n3mM2S8QAXBd5kW3ZfBz3lJm1aX"
 BLOB = PUBLIC.split()[1]
