@@ -9,23 +9,20 @@ It also waits for the engine to take each of its own debug lines, five for every
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
+from pulumi.runtime import stack
 from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import SETTINGS
 
-PATIENT_TURNS = 200
-PAUSE = 0.01
-"""Seconds; what one answer of the engine may come later by, at most."""
-SHORTEST_PAUSE = 0.0005
-"""Seconds of the first pause; each further one in a row is twice as long, up to PAUSE."""
+PAUSE = 0.02
+"""Seconds between two looks at what is outstanding, while nothing of it ends."""
 
 
-def pace_event_loop() -> None:
-    """Let the running event loop pause between turns in which nothing was answered."""
-    _Pacer(asyncio.get_running_loop()).turn()
+def rest_while_waiting() -> None:
+    """Let the SDK's wait for all that is outstanding pause; whatever else the loop does goes on meanwhile."""
+    stack.asyncio = _Restful()  # type: ignore[assignment, attr-defined] # it has all that asyncio has
 
 
 def hurry_debug_lines() -> None:
@@ -42,19 +39,24 @@ def _unhurried(log: Any) -> Callable[[Any], object]:  # noqa: ANN401 - grpc brin
     return send
 
 
-class _Pacer:
-    """Sees in every turn of the loop whether anything has changed since the turn before."""
+class _Restful:
+    """The module asyncio, but that a `sleep` takes a pause once nothing has ended for a while."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.seen = (0, 0)
-        self.idle_turns = 0
+    def __init__(self) -> None:
+        self._seen = (0, 0)
+        self._idle = 0
 
-    def turn(self) -> None:
-        outstanding = (len(SETTINGS.outputs), len(SETTINGS.rpc_manager.rpcs))
-        self.idle_turns = self.idle_turns + 1 if outstanding == self.seen else 0
-        self.seen = outstanding
-        if self.idle_turns > PATIENT_TURNS:
-            doublings = min(self.idle_turns - PATIENT_TURNS - 1, 10)
-            time.sleep(min(PAUSE, SHORTEST_PAUSE * 2**doublings))
-        self.loop.call_soon(self.turn)
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
+
+    async def sleep(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        seen = (len(SETTINGS.outputs), len(SETTINGS.rpc_manager.rpcs))
+        self._idle = self._idle + 1 if seen == self._seen else 0
+        self._seen = seen
+        if self._idle <= len(SETTINGS.outputs):  # each turn looks at one output
+            return
+        if any(output.done() for output in list(SETTINGS.outputs)):
+            self._idle = 0  # it is found within as many turns
+        else:
+            await asyncio.sleep(PAUSE)

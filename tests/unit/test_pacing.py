@@ -1,60 +1,81 @@
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pulumi
 import pytest
+from pulumi.runtime import stack
 from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import SETTINGS
 
 from components import pacing
 
-TURNS = 100
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The pauses of each kind that the SDK's wait takes."""
+    taken: list[float] = []
+    sleep = asyncio.sleep
+
+    async def counted(delay: float) -> None:
+        taken.append(delay)
+        await sleep(delay)
+
+    monkeypatch.setattr(stack, "asyncio", asyncio)  # put back in the end
+    monkeypatch.setattr(asyncio, "sleep", counted)
+    pacing.rest_while_waiting()
+    yield taken
+    assert not SETTINGS.outputs
 
 
-def pauses_in_a_loop(
-    monkeypatch: pytest.MonkeyPatch, turns: int, on_turn: Callable[[], None] = lambda: None
-) -> list[float]:
-    """Turn an event loop as Pulumi's SDK does; return its pauses, in seconds."""
-    pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
+def wait_for(*outputs: Callable[[], Awaitable[object]]) -> None:
+    """Wait as the SDK does at the end of a program, for what these return."""
 
-    async def spin() -> None:
-        pacing.pace_event_loop()
-        for _ in range(turns):
-            on_turn()
-            await asyncio.sleep(0)
+    async def wait() -> None:
+        for output in outputs:
+            SETTINGS.outputs.append(asyncio.ensure_future(output()))
+        try:
+            await stack.wait_for_rpcs()
+        finally:
+            SETTINGS.outputs.clear()
 
-    asyncio.run(spin())
-    return pauses
+    asyncio.run(wait())
 
 
-def test_a_loop_that_only_waits_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses = pauses_in_a_loop(monkeypatch, pacing.PATIENT_TURNS + TURNS)
-    assert TURNS - 10 <= len(pauses) <= TURNS + 10  # asyncio.run has a few turns of its own
+def after(seconds: float, result: Callable[[], object]) -> Callable[[], Awaitable[object]]:
+    """Return an output that is there after a time, as from another thread."""
+
+    def late() -> object:
+        time.sleep(seconds)
+        return result()
+
+    return lambda: asyncio.to_thread(late)
 
 
-def test_a_loop_in_which_something_is_answered_never_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    rpcs = SETTINGS.rpc_manager.rpcs
-    before = list(rpcs)
-
-    def answered() -> None:
-        if len(rpcs) == len(before):
-            rpcs.append(asyncio.sleep(0))
-        else:
-            rpcs.pop().close()
-
-    try:
-        assert pauses_in_a_loop(monkeypatch, pacing.PATIENT_TURNS + TURNS, answered) == []
-    finally:
-        rpcs[:] = before
+def test_a_wait_in_which_nothing_ends_pauses(turns: list[float]) -> None:
+    seen: list[str] = []
+    wait_for(*[after(0.5, lambda: seen.append("there"))] * 10)
+    assert len(seen) == 10
+    assert turns.count(pacing.PAUSE) >= 5
+    assert turns.count(0) < 200  # a few hundred thousand without pauses
 
 
-def test_pauses_grow_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses = pauses_in_a_loop(monkeypatch, pacing.PATIENT_TURNS + TURNS)
-    assert pauses[0] == pacing.SHORTEST_PAUSE
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == pacing.PAUSE
+def test_a_wait_for_what_is_there_takes_no_pause(turns: list[float]) -> None:
+    async def there() -> None:
+        pass
+
+    wait_for(*[there] * 100)
+    assert pacing.PAUSE not in turns
+
+
+def test_what_failed_is_found_among_what_takes_long(turns: list[float]) -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    longer = [lambda: asyncio.Event().wait()] * 5
+    with pytest.raises(ValueError, match="no"):
+        wait_for(*longer, after(0.2, fail), *longer)
+    assert pacing.PAUSE in turns
 
 
 class _Engine:
