@@ -3,6 +3,9 @@
 STACK ?= lab
 PYTHON := .lab/venv/bin/python
 export PATH := $(CURDIR)/.lab/venv/bin:$(CURDIR)/.lab/bin:$(PATH)
+# what Python compiles is kept, and not beside its sources
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.lab/bytecode
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup testbed-setup up deploy preview preview-report state-export look show drift topology access \

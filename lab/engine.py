@@ -27,8 +27,9 @@ ORPHAN_PATIENCE = 60.0
 SWITCHES = {
     "PULUMI_SKIP_UPDATE_CHECK": "1",
     "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
 }
+BYTECODE = Path(".lab/bytecode")
+"""Where Python keeps what it compiled, in the project's folder; the Makefile names it too."""
 # They tie a stack file to another backend's secrets; the testbed's state has its own.
 SECRETS_KEYS = ("encryptionsalt", "encryptedkey", "secretsprovider")
 _STREAMING = "PULUMI_ENABLE_STREAMING_JSON_PREVIEW"
@@ -54,8 +55,11 @@ class UserEngine:
         It has no mark of a testbed: what it runs must outlive `make down`.
         """
         tools = f"{self.root / '.lab/venv/bin'}:{self.root / '.lab/bin'}"
+        dropped = (processes.MARK, "PYTHONDONTWRITEBYTECODE")
         return {
-            **{name: value for name, value in os.environ.items() if name != processes.MARK},
+            **{name: value for name, value in os.environ.items() if name not in dropped},
+            # a run has three Python processes: none is to compile the program anew, or to write beside it
+            "PYTHONPYCACHEPREFIX": str(self.root / BYTECODE),
             "PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}",
             **SWITCHES,
         }

@@ -20,6 +20,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "users")
     monkeypatch.setenv("AWS_PROFILE", "users")
     monkeypatch.setenv(processes.MARK, "/elsewhere")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     stand_in(tmp_path, PRINT_ENVIRONMENT)
     return tmp_path
 
@@ -40,6 +41,9 @@ def test_the_users_engine_runs_in_the_users_environment_without_a_testbeds_mark(
     assert seen["PATH"].startswith(f"{root}/.lab/venv/bin:{root}/.lab/bin:")
     assert processes.MARK not in seen
     assert "PULUMI_HOME" not in seen
+    # three Python processes a run: what one compiles the next ones find, and not beside the sources
+    assert seen["PYTHONPYCACHEPREFIX"] == f"{root}/.lab/bytecode"
+    assert "PYTHONDONTWRITEBYTECODE" not in seen
 
 
 def test_the_testbeds_engine_has_a_backend_of_its_own(root: Path) -> None:
