@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import pulumi
-import pulumi.runtime
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from providers.errors import LabError
@@ -552,6 +550,10 @@ def load() -> Lab:
         ConfigError: with every mistake in the stack file.
         LabError: local files are stood in for, and it is no preview.
     """
+    # here: it takes long to load, and the commands that only read stack files wait for nothing of it
+    import pulumi  # noqa: PLC0415
+    import pulumi.runtime  # noqa: PLC0415
+
     stand_in = os.environ.get(MISSING_FILES) == STAND_IN
     if stand_in and not pulumi.runtime.is_dry_run():
         raise LabError(

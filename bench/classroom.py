@@ -16,9 +16,9 @@ import yaml
 from bench import loop
 from bench.answers import Timing, timed
 from config import Lab
-from lab.commands import engine_of, stack_arguments
 from lab.report import SSH_PORT, Login
 from lab.settings import Settings
+from lab.stack import engine_of, stack_arguments
 from providers.base_image import base_image_file
 from providers.errors import LabError, tail
 from testbed import Machine, Testbed, processes

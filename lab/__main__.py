@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import argparse
 import os
+import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
-from lab import (
-    access_command,
-    commands,
-    drift_command,
-    review_commands,
-    show_command,
-    student_commands,
-    topology_command,
-)
 from lab.settings import Settings
 from providers.errors import LabError
 from testbed import processes
 
 INTERRUPTED = 130
+# By name: each command imports what it needs only once it is asked for.
 COMMANDS = {
-    "up": commands.up,
-    "preview": commands.preview,
-    "look": commands.look,
-    "show": show_command.show,
-    "topology": topology_command.topology,
-    "access": access_command.access,
-    "machines": commands.machines,
-    "down": commands.down,
-    "reset": student_commands.reset,
-    "undo-reset": student_commands.undo_reset,
-    "apply": student_commands.apply,
-    "preview-report": review_commands.preview_report,
-    "state-export": review_commands.state_export,
-    "deploy": review_commands.deploy,
-    "drift": drift_command.look_for_drift,
+    "up": "lab.commands:up",
+    "preview": "lab.commands:preview",
+    "look": "lab.commands:look",
+    "show": "lab.show_command:show",
+    "topology": "lab.topology_command:topology",
+    "access": "lab.access_command:access",
+    "machines": "lab.commands:machines",
+    "down": "lab.commands:down",
+    "reset": "lab.student_commands:reset",
+    "undo-reset": "lab.student_commands:undo_reset",
+    "apply": "lab.apply_command:apply",
+    "preview-report": "lab.review_commands:preview_report",
+    "state-export": "lab.review_commands:state_export",
+    "deploy": "lab.review_commands:deploy",
+    "drift": "lab.drift_command:look_for_drift",
 }
 
 
@@ -69,13 +63,18 @@ def main(arguments: Sequence[str]) -> int:
     settings = Settings.of(options)
     mark_this_process(settings.testbed, arguments)
     try:
-        return COMMANDS[options.command](settings)
+        return command(options.command)(settings)
     except LabError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where this one stopped\n")
         return INTERRUPTED
+
+
+def command(name: str) -> Callable[[Settings], int]:
+    """Return what a command runs."""
+    return cast("Callable[[Settings], int]", pkgutil.resolve_name(COMMANDS[name]))
 
 
 def mark_this_process(testbed: Path, arguments: Sequence[str]) -> None:

@@ -11,10 +11,11 @@ from pulumi.runtime.rpc import UNKNOWN
 
 from config import Environment, Lab
 from lab.access import MARK, SSH_CONFIG, SUMMARY, Access, Handout, files
-from lab.commands import engine_with_state, foreign_hosts, login_of, login_of_guest, shortened
+from lab.commands import login_of, login_of_guest, shortened
 from lab.generated import replace_files
 from lab.report import Login
 from lab.settings import Settings
+from lab.stack import engine_with_state, foreign_hosts
 from lab.terminal import say
 from providers.errors import LabError
 from stackfile import sshkeys

@@ -12,16 +12,16 @@ from typing import Any
 
 from config import NAMESPACE, Guest, Host, Lab
 from lab import reviewing
-from lab.engine import PARALLEL, Engine, UserEngine
 from lab.glances import NoAnswer
 from lab.look import look_at_hosts
 from lab.outlooks import report
 from lab.report import SSH_PORT, HostRow, Login, logins, table
 from lab.settings import Settings
+from lab.stack import engine_of, foreign_hosts, machines_of, stack_arguments, testbed_of
 from lab.terminal import colours, say
 from providers.errors import LabError
 from providers.transport import connect
-from testbed import Spec, Testbed, image, processes, stackfile
+from testbed import Spec, Testbed, image
 from testbed.lab import locked
 
 ROW_TIMEOUT = 5.0
@@ -125,16 +125,6 @@ def prepare(settings: Settings, bed: Testbed, bring: Callable[[list[Spec]], obje
         lambda: bring(machines_of(settings)),
     )
     return Lab.from_stack_file(settings.stack_file, root=settings.root)
-
-
-def machines_of(settings: Settings) -> list[Spec]:
-    """Return the machines of the testbed that the stack file asks for."""
-    return stackfile.machines(settings.stack_file, settings.network, settings.root)
-
-
-def foreign_hosts(settings: Settings) -> list[str]:
-    """Return the hosts of the stack file that are no machines of the testbed."""
-    return stackfile.foreign_hosts(settings.stack_file, settings.network, settings.root)
 
 
 def refuse_foreign_hosts(settings: Settings, command: str) -> None:
@@ -259,36 +249,6 @@ def public_half(identity_file: str) -> str:
     argv = ["ssh-keygen", "-y", "-P", "", "-f", str(Path(identity_file).expanduser())]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     return " ".join(done.stdout.split()[:2])
-
-
-def stack_arguments(settings: Settings, engine: UserEngine) -> list[str]:
-    """Return the options that `pulumi up` and `pulumi preview` share, the stack being ready for them."""
-    stack = engine.stack_named(settings.stack, settings.stack_file)
-    if isinstance(engine, Engine):
-        engine.settle(settings.stack)
-    return [
-        *stack,
-        *("--policy-pack", "policies"),
-        *("--parallel", str(PARALLEL)),
-        "--suppress-progress",  # a line of dots a second
-    ]
-
-
-def engine_of(settings: Settings) -> Engine:
-    """Return the engine whose state is the testbed's."""
-    return Engine(settings.root, settings.state, {processes.MARK: str(settings.testbed)})
-
-
-def engine_with_state(settings: Settings) -> UserEngine:
-    """Return the engine that knows the stack: the user's where a host is no machine of the testbed."""
-    if foreign_hosts(settings):
-        return UserEngine(settings.root)
-    return engine_of(settings)
-
-
-def testbed_of(settings: Settings) -> Testbed:
-    """Return the testbed of these settings."""
-    return Testbed(settings.testbed, bridge=settings.bridge, subnet=settings.network, cache=settings.cache)
 
 
 def shortened(path: Path, settings: Settings) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lab import reviewing
-from lab.commands import engine_with_state, hosts_off
+from lab.commands import hosts_off
 from lab.engine import UserEngine
 from lab.settings import Settings
 from lab.show_command import look
+from lab.stack import engine_with_state
 from lab.views import HostView
 from review import inventory, plan
 from review.drift import Drift, drift

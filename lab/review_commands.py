@@ -10,10 +10,10 @@ from typing import Any
 
 from config import Lab
 from lab import reviewing
-from lab.commands import engine_with_state, foreign_hosts, stack_arguments
 from lab.engine import UserEngine
 from lab.reviewing import Change
 from lab.settings import Settings
+from lab.stack import engine_with_state, foreign_hosts, stack_arguments
 from lab.stripped_state import stripped
 from lab.terminal import say
 from providers.errors import LabError

@@ -8,10 +8,11 @@ import time
 
 from config import Lab
 from lab.access_command import host_keys_of
-from lab.commands import engine_with_state, hosts_off, lab_without_files, say_read
+from lab.commands import hosts_off, lab_without_files, say_read
 from lab.settings import Settings
 from lab.show import read
 from lab.sightings import document, report
+from lab.stack import engine_with_state
 from lab.terminal import colours, say
 from lab.views import HostView, all_answered, views
 from providers.errors import LabError

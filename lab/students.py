@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config import NAMESPACE, Environment, Lab
+from config import NAMESPACE, Environment, Host, Lab
 from providers.errors import LabError
 from stackfile import rosterfile
 from stackfile.mistakes import near
 from stackfile.roster import Roster, kept_by_default, kept_of
+
+
+@dataclass(frozen=True)
+class DiskInUse:
+    """A disk of a guest: the guest's host, its domain's UUID and name there, and the disk's path."""
+
+    host: Host
+    uuid: str
+    domain: str
+    disk: str
 
 
 def roster_of(lab: Lab) -> Roster:
@@ -139,18 +150,32 @@ def refuse_unsettled(
     Raises:
         LabError: it was not made yet, or a change of it is not done.
     """
-    known = {(one["type"].rpartition(":")[2], _name(one)): one.get("outputs") or {} for one in resources}
+    known = _outputs(resources)
     generation = environment.student.generation
     for guest in environment.guests:
         domain, ready = known.get(("Domain", guest.name)), known.get(("GuestReady", guest.name))
-        disks = [disk.get("volumeId") or "" for disk in (domain or {}).get("disks", [])]
-        if not any(disk.endswith(f"/{guest.name}-g{generation}.qcow2") for disk in disks):
+        if not any(disk.endswith(f"/{guest.name}-g{generation}.qcow2") for disk in _disks(domain)):
             raise _unsettled(environment, f"{guest.name} does not have the disk of generation {generation}")
         if answers and (ready is None or ready.get("domain_id") != (domain or {}).get("id")):
             raise _unsettled(environment, f"{guest.name} has not answered since its last change")
     host = known.get(("StudentHost", environment.name))
     if environment.own_host and (host is None or host.get("generation") != generation):
         raise _unsettled(environment, f"the host is not in generation {generation}")
+
+
+def disks_in_use(
+    resources: Iterable[Mapping[str, Any]], environments: Iterable[Environment]
+) -> Iterator[DiskInUse]:
+    """Return what the guests of these environments run with, but for hosts of a student's own.
+
+    Those are looked at before a change, and a guest that is off would be waited for there.
+    """
+    known = _outputs(resources)
+    for one in environments:
+        for guest in () if one.own_host else one.guests:
+            domain = known.get(("Domain", guest.name), {})
+            for disk in _disks(domain):
+                yield DiskInUse(one.host, domain["id"], domain["name"], disk)
 
 
 def refuse_unmade_disks(resources: Iterable[Mapping[str, Any]], environment: Environment) -> None:
@@ -175,6 +200,16 @@ def _unsettled(environment: Environment, seen: str) -> LabError:
         f"{seen}: a change is not done, or the roster was edited since",
         "continue it first: `make up`, or `make apply` for this student; or put the roster's entry back",
     )
+
+
+def _outputs(resources: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Return the outputs by the last word of the type, such as Domain, and the name."""
+    return {(one["type"].rpartition(":")[2], _name(one)): one.get("outputs") or {} for one in resources}
+
+
+def _disks(domain: Mapping[str, Any] | None) -> list[str]:
+    """Return the paths of a domain's disks."""
+    return [disk.get("volumeId") or "" for disk in (domain or {}).get("disks", [])]
 
 
 def _name(resource: Mapping[str, Any]) -> str:

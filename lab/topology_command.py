@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from lab.commands import engine_with_state, shortened
+from lab.commands import shortened
 from lab.generated import FOLDER_MODE, write_file
 from lab.settings import Settings
 from lab.show_command import last_line, look
 from lab.sightings import document
+from lab.stack import engine_with_state
 from lab.terminal import say
 from lab.topology import page
 from providers.errors import LabError

@@ -18,7 +18,7 @@ from pydantic import Field, IPvAnyAddress
 from providers import addresses, boot_slots
 from providers.base import HostInputs, HostProvider, HostResource
 from providers.errors import LabError, tail
-from providers.libvirt_host import VIRSH
+from providers.state.virsh import ENDED, VIRSH
 from providers.transport import ConnectError, Session, connect, fingerprint
 
 READY_TIMEOUT = 300.0
@@ -28,7 +28,6 @@ REFRESH_TIMEOUT = 5.0
 OTHER_KEY_GRACE = 20.0  # an image may show a key of its own until cloud-init has run
 CONSOLE_BYTES = 16384
 CONSOLE_LINES = 17
-ENDED = ("shut off", "crashed")
 STARTS = {"paused": "resume", "shut off": "start"}
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Za-z0-9]|[^\n\t\x20-\x7e\u00a0-\uffff]")
 

@@ -12,11 +12,11 @@ from providers.base import HostInputs, HostProvider, HostResource
 from providers.errors import LabError
 from providers.state import virsh
 from providers.state.record import Record
+from providers.state.virsh import VIRSH
 from providers.transport import Session, connect
 
 KIND = "libvirt"
 KEY = "daemon"
-VIRSH = ("virsh", "--connect", "qemu:///system")
 PROBE_TIMEOUT = 120.0  # the first question after an installation makes libvirt try every emulator
 # by preference: one daemon for everything, then the daemon for QEMU alone
 SOCKETS = ("libvirtd.socket", "virtqemud.socket")

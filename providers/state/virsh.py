@@ -1,4 +1,4 @@
-"""What virsh(1) prints, as values. Pure."""
+"""How virsh(1) is called, and what it prints, as values. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
+VIRSH = ("virsh", "--connect", "qemu:///system")
+ENDED = ("shut off", "crashed")
+"""States of a domain whose guest does not run and is not to be let go on."""
 _VOLUME_LINE = re.compile(r"\s(.+?)\s+(/.*)")
 _LIBRARY = re.compile(r"Using library: libvirt (\S+)")
 _DOMAIN = re.compile(r"^<domain\b.*?^</domain>$", re.DOTALL | re.MULTILINE)

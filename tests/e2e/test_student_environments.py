@@ -151,6 +151,23 @@ def test_undoing_it_brings_the_old_disk_back(school: School) -> None:
     assert school.student("g1s2") == {"group": 1, "student": 2, "host": "h1", "generation": 1, "kept": [2]}
 
 
+def test_a_reset_that_cannot_be_made_leaves_the_guest_with_its_disk(school: School) -> None:
+    before = boot_id(school, "g1s2")
+    taken = "/var/lib/libvirt/images/kvm-lab-class/g1s2-g3.qcow2"
+    school.on("h1", f"echo theirs >{taken}")
+    outcome = school.make("reset", "--student", "g1s2")
+    assert outcome.status != 0
+    assert "g1s2-g3.qcow2" in outcome.text
+    assert "class-g1s2 runs again, with the disk that it had" in outcome.text
+    assert "reset is not done" in outcome.text
+    # the next command writes the roster as it was before
+    assert not changed(school.done("up")) & {"g1s2-g1", "g1s2-g2"}
+    assert school.on("h1", f"cat {taken}; rm {taken}") == "theirs\n"
+    school.login("g1s2").wait()
+    assert marker(school, "g1s2") == "g1s2"
+    assert boot_id(school, "g1s2") != before
+
+
 def test_what_differs_from_the_state_is_told_and_mended(school: School) -> None:
     school.on("h1", "ip link set br0 type bridge stp_state 1; virsh destroy class-g1s1")
     outcome = school.make("drift")

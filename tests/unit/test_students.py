@@ -174,3 +174,16 @@ def test_a_second_reset_says_what_it_deletes_for_good() -> None:
     second = after(first, students.reset(first, 1))
     told = students.told(second, students.reset(second, 1), 1)
     assert told == "g1s1 has the disk of generation 3, kept: 2; deleted for good: 1"
+
+
+def test_disks_in_use_are_those_of_domains_that_were_made() -> None:
+    lab = lab_of(stack_file(student(1, 1), student(1, 2)))
+    disk = "/pool/g1s1-g1.qcow2"
+    domain = {
+        "type": "libvirt:index/domain:Domain",
+        "urn": "urn:pulumi:lab::kvm-lab::kvm:index:Guest$libvirt:index/domain:Domain::g1s1",
+        "outputs": {"id": "12ab", "name": "lab-g1s1", "disks": [{"volumeId": disk}]},
+    }
+    found = list(students.disks_in_use([domain], lab.environments))
+    assert found == [students.DiskInUse(lab.environments[0].host, "12ab", "lab-g1s1", disk)]
+    assert list(students.disks_in_use([domain], lab.environments[1:])) == []

@@ -1,0 +1,62 @@
+"""`make apply`: an edited template or key takes effect in students' guests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import config
+from components import libvirt
+from components.hypervisor import common_inputs
+from config import NAMESPACE, Environment
+from lab.settings import Settings
+from lab.stack import engine_with_state
+from lab.student_commands import named, turn, up_for
+from lab.terminal import say
+from providers.guest_power import power_off
+from providers.guest_ready import GuestReadyInputs, GuestReadyProvider
+
+
+def apply(settings: Settings) -> int:
+    """Bring an edited template or key to students' guests: `pulumi up` for these students, and a reboot."""
+    start = time.monotonic()
+    with turn(settings):
+        _, environments = named(settings, "apply")
+        status = up_for(settings, environments)
+        if status == 0:
+            engine = engine_with_state(settings)
+            _boot_all_again(settings.stack, environments, engine.outputs(settings.stack)["guests"])
+            names = ", ".join(one.name for one in environments)
+            say(f"applied to {names} in {time.monotonic() - start:.0f} s")
+    return status
+
+
+def _boot_all_again(
+    stack: str, environments: Sequence[Environment], logins: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Boot all guests of the environments; when one fails the others still end before its error is raised."""
+    guests = [(one.host, guest) for one in environments for guest in one.guests]
+    with ThreadPoolExecutor(max(1, len(guests))) as pool:
+        boots = [pool.submit(_boot_again, stack, host, guest, logins[guest.name]) for host, guest in guests]
+        for boot in boots:
+            boot.result()
+
+
+def _boot_again(stack: str, host: config.Host, guest: config.Guest, login: Mapping[str, str]) -> None:
+    domain = f"{stack}-{guest.name}"
+    power_off(host.endpoint, [domain], host.shutdown_timeout)
+    inputs = GuestReadyInputs.model_validate(
+        {
+            **common_inputs(host, NAMESPACE, stack),
+            "guest": guest.name,
+            "domain": domain,
+            "address": guest.address.ip,
+            "public_key": login["host_key"],
+            "console_log": libvirt.console_log(domain),
+            "domain_id": "",
+            "seed": "",
+            "parallel": host.parallel,
+        }
+    )
+    GuestReadyProvider().create_thing(inputs)
