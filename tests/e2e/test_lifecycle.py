@@ -144,6 +144,7 @@ def test_the_domain_is_as_declared(lab: Lab) -> None:
     graphics = xml.findall("devices/graphics")
     assert [(one.get("type"), one.get("listen")) for one in graphics] == [("vnc", "127.0.0.1")]
     assert xml.get("type") == "qemu"
+    assert xml.findtext("features/tcg/tb-cache") == str(128 * 1024)  # libvirt tells it in KiB
     outputs = lab.stack.outputs()
     assert outputs["hosts"]["e1"]["domain_type"] == "qemu"
 

@@ -362,7 +362,7 @@ def test_a_stack_cannot_take_the_pool_of_base_images() -> None:
         libvirt.pool_name("base")
 
 
-DOMAIN = """<domain type="{type}"><name>lab-web</name><cpu></cpu><devices>
+DOMAIN = """<domain type="{type}"><name>lab-web</name><features><acpi/></features><cpu></cpu><devices>
 <disk type="volume" device="disk"><driver name="qemu" type="raw"/>
 <source pool="kvm-lab-lab" volume="web-g1.qcow2"/><target dev="vda" bus="virtio"/></disk>
 <disk type="file" device="cdrom"><driver name="qemu" type="raw"/><source file="/x/seed.iso"/>
@@ -371,7 +371,8 @@ DOMAIN = """<domain type="{type}"><name>lab-web</name><cpu></cpu><devices>
 
 def transformed(tmp_path: Path, domain_type: str) -> ET.Element:
     (tmp_path / "domain.xml").write_text(DOMAIN.format(type=domain_type))
-    argv = ["xsltproc", "--nonet", "--nowrite", str(guest_module.DOMAIN_XSLT), str(tmp_path / "domain.xml")]
+    (tmp_path / "domain.xslt").write_text(guest_module.domain_xslt(domain_type))
+    argv = ["xsltproc", "--nonet", "--nowrite", str(tmp_path / "domain.xslt"), str(tmp_path / "domain.xml")]
     done = subprocess.run(argv, check=True, stdout=subprocess.PIPE)
     return ET.fromstring(done.stdout)  # noqa: S314 - made here
 
@@ -400,3 +401,11 @@ def test_the_hosts_cpu_where_hardware_runs_it(tmp_path: Path, domain_type: str, 
     cpu = transformed(tmp_path, domain_type).find("cpu")
     assert cpu is not None
     assert cpu.get("mode") == mode
+
+
+def test_an_emulated_guest_has_bounded_memory_for_translated_code(tmp_path: Path) -> None:
+    for domain_type, bound in (("kvm", None), ("qemu", "128")):
+        features = transformed(tmp_path, domain_type).find("features")
+        assert features is not None
+        assert features.find("acpi") is not None
+        assert features.findtext("tcg/tb-cache") == bound
