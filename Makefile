@@ -96,8 +96,8 @@ bench-network: testbed-setup ## outage of each change of a network; ROUNDS=5
 bench-forward-delay: testbed-setup ## how long a joining port waits; ROUNDS=5
 	@$(PYTHON) -m bench forward-delay $(if $(ROUNDS),--rounds $(ROUNDS))
 
-bench-students: testbed-setup ## to make and reset classes; COUNTS=1,8,40
-	@$(PYTHON) -m bench students $(if $(COUNTS),--counts $(COUNTS))
+bench-students: testbed-setup ## to make and reset classes; COUNTS=1,8,40 ROUNDS=
+	@$(PYTHON) -m bench students $(if $(COUNTS),--counts $(COUNTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-preview: setup ## a preview while all hosts are down; ROUNDS=5
 	@$(PYTHON) -m bench preview $(if $(ROUNDS),--rounds $(ROUNDS))

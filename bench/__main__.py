@@ -67,12 +67,12 @@ def _forward_delay(options: argparse.Namespace, arguments: Sequence[str]) -> int
 def _students(options: argparse.Namespace, _arguments: Sequence[str]) -> int:
     from bench import report, student_report, students  # noqa: PLC0415 - as above
 
-    classes, facts = students.measure(options.counts)
+    classes, facts = students.measure(options.counts, options.rounds)
     bounds = student_report.verdict(classes)
     if options.json:
         sys.stdout.write(json.dumps(student_report.as_json(classes, bounds), indent=2) + "\n")
     else:
-        sys.stdout.write(f"{student_report.table(classes)}\n\n{facts}\n")
+        sys.stdout.write(f"{student_report.table(classes)}\n\n{facts}\n{_measured(options)}\n")
         sys.stdout.write(f"{students.LEGEND}\n\n")
         sys.stdout.write(f"{report.lines_of(bounds, student_report.beside_boot(classes))}\n")
     return 0 if all(bound.holds for bound in bounds) else 1
@@ -126,6 +126,9 @@ def _parser() -> argparse.ArgumentParser:
     previews.set_defaults(run=_preview)
     classes = commands.add_parser(
         "students", parents=[shown], help="how long students' guests take, beside a shell loop"
+    )
+    classes.add_argument(
+        "--rounds", type=_positive, default=1, help="how often each class is made and reset (%(default)s)"
     )
     classes.add_argument(
         "--counts", type=_counts, default="1,8,40", help="guests in each class (%(default)s)"

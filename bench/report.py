@@ -120,14 +120,14 @@ def _ratio(row: Row, value: Callable[[Outage], float]) -> float:
 
 def _cells(outages: Sequence[Outage]) -> tuple[str, str, str]:
     return (
-        _spread([outage.lost for outage in outages], ".0f"),
-        _spread([outage.longest for outage in outages], ".2f"),
-        _spread([outage.total for outage in outages], ".2f"),
+        spread([outage.lost for outage in outages], ".0f"),
+        spread([outage.longest for outage in outages], ".2f"),
+        spread([outage.total for outage in outages], ".2f"),
     )
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    """Return the median, and the range where the values differ."""
+def spread(values: Sequence[float], form: str) -> str:
+    """Return the median, and the range where the values as shown differ."""
     median, low, high = (format(v, form) for v in (statistics.median(values), min(values), max(values)))
     return median if low == high else f"{median} ({low}-{high})"
 

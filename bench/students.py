@@ -7,6 +7,7 @@ reset and started in turns, on one machine of the testbed that is a hypervisor a
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import sys
@@ -29,7 +30,7 @@ from bench.classroom import (
     Classroom,
     address,
 )
-from bench.student_report import Class, Steps
+from bench.student_report import Class, Round, Steps
 from config import mac_address
 from providers.errors import LabError
 from providers.ssh_host_key import SshHostKeyProvider
@@ -71,8 +72,8 @@ class _Side:
     remove: Callable[[], object]
 
 
-def measure(counts: Sequence[int]) -> tuple[list[Class], str]:
-    """Make a hypervisor of the bench's own, and measure both sides with so many guests each.
+def measure(counts: Sequence[int], rounds: int) -> tuple[list[Class], str]:
+    """Make a hypervisor of the bench's own, and measure both sides with so many guests each, in rounds.
 
     Returns:
         the figures, and what they depend on besides the program.
@@ -86,7 +87,12 @@ def measure(counts: Sequence[int]) -> tuple[list[Class], str]:
         room = Classroom(bed)
         room.equip()
         facts = _machine_facts(room.plan().domain_type)
-        return [_both(room, count, we_begin=index % 2 == 0) for index, count in enumerate(counts)], facts
+        turns = itertools.cycle((True, False))
+        classes = [
+            Class(count, [_both(room, count, we_begin=next(turns)) for _ in range(rounds)])
+            for count in counts
+        ]
+        return classes, facts
     finally:
         bed.stop()
 
@@ -100,12 +106,12 @@ def _machine_facts(domain_type: str) -> str:
     )
 
 
-def _both(room: Classroom, count: int, *, we_begin: bool) -> Class:
+def _both(room: Classroom, count: int, *, we_begin: bool) -> Round:
     if we_begin:
         ours = _steps(room, _ours(room, count))
-        return Class(count, ours, _steps(room, _loop(room, count)))
+        return Round(ours, _steps(room, _loop(room, count)))
     by_loop = _steps(room, _loop(room, count))
-    return Class(count, _steps(room, _ours(room, count)), by_loop)
+    return Round(_steps(room, _ours(room, count)), by_loop)
 
 
 def _steps(room: Classroom, side: _Side) -> Steps:
