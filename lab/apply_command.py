@@ -14,8 +14,10 @@ from lab.settings import Settings
 from lab.stack import engine_with_state
 from lab.student_commands import named, turn, up_for
 from lab.terminal import say
+from providers.errors import LabError
 from providers.guest_power import power_off
 from providers.guest_ready import GuestReadyInputs, GuestReadyProvider
+from providers.transport import connect
 
 
 def apply(settings: Settings) -> int:
@@ -45,7 +47,14 @@ def _boot_all_again(
 
 def _boot_again(stack: str, host: config.Host, guest: config.Guest, login: Mapping[str, str]) -> None:
     domain = f"{stack}-{guest.name}"
-    power_off(host.endpoint, [domain], host.shutdown_timeout)
+    with connect(host.endpoint) as session:
+        if power_off(session, [domain], host.shutdown_timeout):
+            raise LabError(
+                f"{host.name}: power domain {domain} off, to boot it again",
+                f"after {host.shutdown_timeout} s it still runs",
+                "look at its console (virsh console); `virsh destroy` cuts its power, "
+                "and what it has not written is lost",
+            )
     inputs = GuestReadyInputs.model_validate(
         {
             **common_inputs(host, NAMESPACE, stack),

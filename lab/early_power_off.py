@@ -14,12 +14,19 @@ from providers.guest_power import power_off
 from providers.state.virsh import ENDED, VIRSH, parse_block_sources
 from providers.transport import Session, connect
 
+GRACE, GRACE_EACH = 30.0, 5.0
+"""Seconds that one guest may take to power off, and that each further one of its host adds.
+
+Short: who is reset has broken something, maybe what would answer the request. The disk is put away as it is.
+"""
+
 
 def change_disks(guests: Iterable[DiskInUse], change: Callable[[], int]) -> int:
     """Ask `guests` to power off, `change` their disks meanwhile, and return the status of that.
 
-    Unless it is 0, those guests that have their disk still run again. What fails in powering off is the
-    engine's to tell: it asks each guest again before it takes its domain away.
+    One that does not power off in time loses its power. Unless the status is 0, those guests that have their
+    disk still run again. What fails in powering off is the engine's to tell: it asks each guest again before
+    it takes its domain away.
 
     Args:
         guests: those whose domains `change` replaces.
@@ -50,9 +57,12 @@ class _Room:
 
     def _ask(self) -> None:
         # by UUID: the domain that takes the place of one has its name
-        domains = [guest.uuid for guest in self._guests]
-        with contextlib.suppress(LabError):
-            power_off(self._host.endpoint, domains, self._host.shutdown_timeout)
+        names = {guest.uuid: guest.domain for guest in self._guests}
+        patience = min(GRACE + GRACE_EACH * (len(names) - 1), self._host.shutdown_timeout)
+        with contextlib.suppress(LabError), connect(self._host.endpoint) as session:
+            for uuid in power_off(session, names, patience):
+                session.run([*VIRSH, "destroy", "--domain", uuid], check=False)
+                say(f"{names[uuid]} did not power off in {patience:.0f} s: its power was cut")
 
     def take_back(self) -> None:
         """Start again, once they are off, those that have their disk still: nothing became of the change."""

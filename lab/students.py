@@ -198,7 +198,8 @@ def _unsettled(environment: Environment, seen: str) -> LabError:
     return LabError(
         f"change the disks of {environment.name}",
         f"{seen}: a change is not done, or the roster was edited since",
-        "continue it first: `make up`, or `make apply` for this student; or put the roster's entry back",
+        "continue it first: `make up`, or `make apply` for this student; or put the roster's entry back. "
+        "A disk that never boots is given up by hand: a higher `generation`, and `kept` with those that stay",
     )
 
 
