@@ -18,6 +18,8 @@ from providers.state import cloudinit
 from providers.state.cloudinit import GuestFile, GuestSetup, Seed
 
 _HERE = Path(__file__).parent
+OLDEST_WITH_TCG = 8
+"""libvirt's first release that knows domain-emulated.xslt's element; older ones refuse it."""
 GIB = 2**30
 # pulumi-libvirt takes an edit of these for an update, which then changes nothing
 REPLACED_BY_EDITS = [
@@ -31,10 +33,10 @@ REPLACED_BY_EDITS = [
 ]
 
 
-def domain_xslt(domain_type: str) -> str:
+def domain_xslt(domain_type: str, libvirt_version: str) -> str:
     """Return what pulumi-libvirt cannot say of a domain of this type, as a stylesheet for its XML."""
     sheet = (_HERE / "domain.xslt").read_text(encoding="utf-8")
-    if domain_type == "kvm":
+    if domain_type == "kvm" or int(libvirt_version.partition(".")[0]) < OLDEST_WITH_TCG:
         return sheet
     # apart: an edit for the one kind leaves the domains of the other as they are
     emulated = (_HERE / "domain-emulated.xslt").read_text(encoding="utf-8")
@@ -194,6 +196,10 @@ class Guest(pulumi.ComponentResource):
     def _domain(
         self, overlay: pulumi_libvirt.Volume, seed_disk: pulumi_libvirt.CloudInitDisk
     ) -> pulumi_libvirt.Domain:
+        libvirt_of_host = self._on.libvirt
+        xslt = pulumi.Output.all(libvirt_of_host.domain_type, libvirt_of_host.libvirt_version).apply(
+            lambda facts: domain_xslt(*facts)
+        )
         return pulumi_libvirt.Domain(
             self._name,
             name=self._domain_name,
@@ -218,7 +224,7 @@ class Guest(pulumi.ComponentResource):
             ),
             video=pulumi_libvirt.DomainVideoArgs(type="vga"),
             qemu_agent=False,
-            xml=pulumi_libvirt.DomainXmlArgs(xslt=self._on.libvirt.domain_type.apply(domain_xslt)),
+            xml=pulumi_libvirt.DomainXmlArgs(xslt=xslt),
             opts=pulumi.ResourceOptions.merge(
                 self._in_libvirt(self._on.bridge),
                 pulumi.ResourceOptions(delete_before_replace=True, replace_on_changes=REPLACED_BY_EDITS),

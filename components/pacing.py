@@ -16,6 +16,8 @@ from pulumi.runtime import stack
 from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import SETTINGS
 
+MOST_TURNS = 200
+"""Turns of the loop without a pause, after anything has ended."""
 PAUSE = 0.02
 """Seconds between two looks at what is outstanding, while nothing of it ends."""
 
@@ -54,7 +56,7 @@ class _Restful:
         seen = (len(SETTINGS.outputs), len(SETTINGS.rpc_manager.rpcs))
         self._idle = self._idle + 1 if seen == self._seen else 0
         self._seen = seen
-        if self._idle <= len(SETTINGS.outputs):  # each turn looks at one output
+        if self._idle <= min(len(SETTINGS.outputs), MOST_TURNS):  # each turn looks at one output
             return
         if any(output.done() for output in list(SETTINGS.outputs)):
             self._idle = 0  # it is found within as many turns

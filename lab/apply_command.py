@@ -17,6 +17,7 @@ from lab.terminal import say
 from providers.errors import LabError
 from providers.guest_power import power_off
 from providers.guest_ready import GuestReadyInputs, GuestReadyProvider
+from providers.state.virsh import VIRSH
 from providers.transport import connect
 
 
@@ -48,6 +49,8 @@ def _boot_all_again(
 def _boot_again(stack: str, host: config.Host, guest: config.Guest, login: Mapping[str, str]) -> None:
     domain = f"{stack}-{guest.name}"
     with connect(host.endpoint) as session:
+        # an error where it is gone: it would pass for one that is off
+        session.run([*VIRSH, "domstate", "--domain", domain])
         if power_off(session, [domain], host.shutdown_timeout):
             raise LabError(
                 f"{host.name}: power domain {domain} off, to boot it again",

@@ -10,7 +10,7 @@ from config import Host
 from lab.students import DiskInUse
 from lab.terminal import say
 from providers.errors import LabError
-from providers.guest_power import power_off
+from providers.guest_power import active, domain_state, power_off
 from providers.state.virsh import ENDED, VIRSH, parse_block_sources
 from providers.transport import Session, connect
 
@@ -24,9 +24,9 @@ Short: who is reset has broken something, maybe what would answer the request. T
 def change_disks(guests: Iterable[DiskInUse], change: Callable[[], int]) -> int:
     """Ask `guests` to power off, `change` their disks meanwhile, and return the status of that.
 
-    One that does not power off in time loses its power. Unless the status is 0, those guests that have their
-    disk still run again. What fails in powering off is the engine's to tell: it asks each guest again before
-    it takes its domain away.
+    One that does not power off in time loses its power. Unless the status is 0, those guests that ran before
+    and have their disk still run again. What fails in powering off is the engine's to tell: it asks each
+    guest again before it takes its domain away.
 
     Args:
         guests: those whose domains `change` replaces.
@@ -35,47 +35,92 @@ def change_disks(guests: Iterable[DiskInUse], change: Callable[[], int]) -> int:
     by_host: dict[str, tuple[Host, list[DiskInUse]]] = {}
     for guest in guests:
         by_host.setdefault(guest.host.name, (guest.host, []))[1].append(guest)
-    rooms = [_Room(host, of_host) for host, of_host in by_host.values()]
+    rooms: list[_Room] = []
     status = None
     try:
+        rooms += [_Room(host, of_host) for host, of_host in by_host.values()]
         status = change()
     finally:
         if status != 0:
-            for room in rooms:
-                room.take_back()
+            _take_back(rooms)
     return status
+
+
+def _take_back(rooms: Iterable[_Room]) -> None:
+    threads = [threading.Thread(target=room.take_back, daemon=True) for room in rooms]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        for room in rooms:
+            room.tell_off("interrupted")
+        raise
 
 
 class _Room:
     """Guests of one host that power off."""
 
     def __init__(self, host: Host, guests: list[DiskInUse]) -> None:
-        self._host, self._guests = host, guests
+        self._host = host
+        self._guests = {guest.uuid: guest for guest in guests}
+        self._asked: list[DiskInUse] = []
+        self._failed = threading.Event()
         # a daemon: a second interrupt is not to wait for guests that take their time
         self._asking = threading.Thread(target=self._ask, daemon=True, name=f"power off on {host.name}")
         self._asking.start()
 
     def _ask(self) -> None:
-        # by UUID: the domain that takes the place of one has its name
-        names = {guest.uuid: guest.domain for guest in self._guests}
-        patience = min(GRACE + GRACE_EACH * (len(names) - 1), self._host.shutdown_timeout)
+        patience = min(GRACE + GRACE_EACH * (len(self._guests) - 1), self._host.shutdown_timeout)
         with contextlib.suppress(LabError), connect(self._host.endpoint) as session:
-            for uuid in power_off(session, names, patience):
-                session.run([*VIRSH, "destroy", "--domain", uuid], check=False)
-                say(f"{names[uuid]} did not power off in {patience:.0f} s: its power was cut")
+            running = active(session, "--state-running")
+            # by UUID: the domain that takes the place of one has its name
+            self._asked = [guest for uuid, guest in self._guests.items() if uuid in running]
+            uuids = [guest.uuid for guest in self._asked]
+            for uuid in power_off(session, uuids, patience, stop=self._failed):
+                if not self._failed.is_set():
+                    _cut(session, self._guests[uuid], patience)
 
     def take_back(self) -> None:
-        """Start again, once they are off, those that have their disk still: nothing became of the change."""
+        """Start those that ran and have their disk, once they are off: nothing became of the change."""
+        self._failed.set()
         self._asking.join()
-        with contextlib.suppress(LabError), connect(self._host.endpoint) as session:
-            for guest in self._guests:
-                if _is_off(session, guest):
-                    session.run([*VIRSH, "start", "--domain", guest.uuid])
-                    say(f"{guest.domain} runs again, with the disk that it had")
+        if not self._asked:
+            return
+        patience = self._host.shutdown_timeout
+        say(f"{self._names}: to run again once off, which may take {patience} s")
+        try:
+            with connect(self._host.endpoint) as session:
+                # a guest that was asked goes off now or later: it is waited for
+                power_off(session, [guest.uuid for guest in self._asked], patience)
+                for guest in self._asked:
+                    _start(session, guest)
+        except LabError as error:
+            self.tell_off(error.seen)
+
+    def tell_off(self, why: str) -> None:
+        """Say which guests may be off now."""
+        if self._asked:
+            say(f"{self._names} may be off ({why}): on {self._host.name}, `virsh start` starts what is")
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(guest.domain for guest in self._asked)
 
 
-def _is_off(session: Session, guest: DiskInUse) -> bool:
-    """Whether the domain is there with that disk, and its guest does not run."""
-    state = session.run([*VIRSH, "domstate", "--domain", guest.uuid], check=False).stdout.strip()
+def _cut(session: Session, guest: DiskInUse, patience: float) -> None:
+    if session.run([*VIRSH, "destroy", "--domain", guest.uuid], check=False).exit_status == 0:
+        say(f"{guest.domain} did not power off in {patience:.0f} s: its power was cut")
+
+
+def _start(session: Session, guest: DiskInUse) -> None:
+    """Start the domain if it is there with that disk, and its guest does not run."""
     disks = session.run([*VIRSH, "domblklist", "--domain", guest.uuid], check=False).stdout
-    return state in ENDED and guest.disk in parse_block_sources(disks)
+    if domain_state(session, guest.uuid) not in ENDED or guest.disk not in parse_block_sources(disks):
+        return
+    done = session.run([*VIRSH, "start", "--domain", guest.uuid], check=False)
+    if done.exit_status == 0:
+        say(f"{guest.domain} runs again, with the disk that it had")
+    else:
+        say(f"{guest.domain} is off: virsh start: {done.stderr.strip()}")

@@ -50,10 +50,10 @@ def _change_disks(settings: Settings, command: str, decide: Decision) -> int:
         roster, environments = named(settings, command)
         resources = engine_with_state(settings).resources(settings.stack)
         edits = [(one, decide(resources, one, roster.keep)) for one in environments]
+        in_use = list(students.disks_in_use(resources, environments))
         for one, edit in edits:
             file = students.edit_roster(settings.stack_file, settings.root, roster, one, edit)
             say(f"{file.name}: {students.told(one, edit, roster.keep)}")
-        in_use = students.disks_in_use(resources, environments)
         status = change_disks(in_use, lambda: up_for(settings, environments))
     if status == 0:
         say(f"{command} took {time.monotonic() - start:.0f} s")

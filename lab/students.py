@@ -166,13 +166,17 @@ def refuse_unsettled(
 def disks_in_use(
     resources: Iterable[Mapping[str, Any]], environments: Iterable[Environment]
 ) -> Iterator[DiskInUse]:
-    """Return what the guests of these environments run with, but for hosts of a student's own.
+    """Return what the guests of these environments run with.
 
-    Those are looked at before a change, and a guest that is off would be waited for there.
+    None where one of them has an own host: all is looked at then before a change (`up_for`), and a guest that
+    is off would be waited for.
     """
+    chosen = list(environments)
+    if any(one.own_host for one in chosen):
+        return
     known = _outputs(resources)
-    for one in environments:
-        for guest in () if one.own_host else one.guests:
+    for one in chosen:
+        for guest in one.guests:
             domain = known.get(("Domain", guest.name), {})
             for disk in _disks(domain):
                 yield DiskInUse(one.host, domain["id"], domain["name"], disk)

@@ -17,8 +17,9 @@ from pydantic import Field
 
 from providers import addresses, base_pool
 from providers.base import HostInputs, HostProvider, HostResource
+from providers.guest_power import active
 from providers.state import image, virsh
-from providers.state.virsh import ENDED, VIRSH
+from providers.state.virsh import VIRSH
 from providers.transport import Session, connect
 
 NEW_DISK = (
@@ -158,8 +159,7 @@ def _grow(session: Session, inputs: GuestDiskInputs) -> None:
 
 def _in_use(session: Session, inputs: GuestDiskInputs) -> bool:
     """Say whether the guest runs with this disk, not with another generation's."""
-    state = session.run([*VIRSH, "domstate", "--domain", inputs.domain], check=False).stdout.strip()
-    if state in ("", *ENDED):  # "": no such domain yet
+    if inputs.domain not in active(session):
         return False
     disks = session.run([*VIRSH, "domblklist", "--domain", inputs.domain]).stdout
     return inputs.file in virsh.parse_block_sources(disks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection
 
@@ -12,7 +13,9 @@ PAUSE = 1.0  # seconds between two looks
 ASK_AGAIN = 10  # looks; a guest that is still booting misses the request
 
 
-def power_off(session: Session, domains: Collection[str], timeout: float) -> list[str]:
+def power_off(
+    session: Session, domains: Collection[str], timeout: float, stop: threading.Event | None = None
+) -> list[str]:
     """Ask guests of a host to power off; return those that still run after `timeout` seconds.
 
     Args:
@@ -20,21 +23,34 @@ def power_off(session: Session, domains: Collection[str], timeout: float) -> lis
         domains: the guests' names or UUIDs in libvirt; one that libvirt does not know counts as off. A UUID
             is never another domain's, which a name may come to be meanwhile.
         timeout: seconds that they may take.
+        stop: ends the wait when it is set.
     """
+    stop = stop or threading.Event()
     deadline = time.monotonic() + timeout
     looks = 0
-    while on := sorted(_active(session) & set(domains)):
-        if time.monotonic() > deadline:
+    while on := sorted(active(session) & set(domains)):
+        if stop.is_set() or time.monotonic() > deadline:
             return on
         if looks % ASK_AGAIN == 0:
             for domain in on:
                 session.run([*VIRSH, "shutdown", "--domain", domain], check=False)
         looks += 1
-        time.sleep(PAUSE)
+        stop.wait(PAUSE)
     return []
 
 
-def _active(session: Session) -> set[str]:
-    """Return the names and UUIDs of the domains that run, or are paused, or are powering off."""
-    lines = session.run([*VIRSH, "list", "--uuid", "--name"]).stdout.splitlines()
+def active(session: Session, *states: str) -> set[str]:
+    """Return the names and UUIDs of the domains that run, or are paused, or are powering off.
+
+    Args:
+        session: with the host.
+        states: options of `virsh list` for some of these states only, such as --state-running.
+    """
+    lines = session.run([*VIRSH, "list", "--uuid", "--name", *states]).stdout.splitlines()
     return {word for line in lines for word in line.split(maxsplit=1)}
+
+
+def domain_state(session: Session, domain: str) -> str:
+    """Return a domain's state in virsh's words, such as "running"; else why there is none."""
+    asked = session.run([*VIRSH, "domstate", "--domain", domain], check=False)
+    return asked.stdout.strip() or asked.stderr.strip()

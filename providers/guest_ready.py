@@ -18,6 +18,7 @@ from pydantic import Field, IPvAnyAddress
 from providers import addresses, boot_slots
 from providers.base import HostInputs, HostProvider, HostResource
 from providers.errors import LabError, tail
+from providers.guest_power import domain_state
 from providers.state.virsh import ENDED, VIRSH
 from providers.transport import ConnectError, Session, connect, fingerprint
 
@@ -135,13 +136,13 @@ def _reserve(session: Session, inputs: GuestReadyInputs, olds: GuestReadyInputs 
 
 def _start(session: Session, inputs: GuestReadyInputs) -> bool:
     """Let a guest that does not run boot; return whether it was so."""
-    state = _domain_state(session, inputs)
+    state = domain_state(session, inputs.domain)
     verb = STARTS.get(state)
     if verb is None:
         return False
     done = session.run([*VIRSH, verb, "--domain", inputs.domain], check=False)
     # what goes on of a run that was broken off may have been first
-    if done.exit_status != 0 and _domain_state(session, inputs) == state:
+    if done.exit_status != 0 and domain_state(session, inputs.domain) == state:
         raise LabError(
             f"{inputs.endpoint.host}: let guest {inputs.guest} boot (virsh {verb} {inputs.domain})",
             f"{done.stderr.strip()}\nits domain is: {state}",
@@ -167,7 +168,7 @@ def _wait(session: Session, inputs: GuestReadyInputs) -> None:
         other_since = (other_since or now) if key else None
         if key and other_since is not None and now - other_since >= OTHER_KEY_GRACE:
             _refuse_other(inputs, key)
-        state = _domain_state(session, inputs)
+        state = domain_state(session, inputs.domain)
         if state in ENDED or now - began >= inputs.timeout:
             _give_up(session, inputs, f"after {now - began:.0f} s: {reason}", state)
         time.sleep(PAUSE)
@@ -180,11 +181,6 @@ def _look(session: Session, inputs: GuestReadyInputs, timeout: float) -> tuple[s
     except ConnectError as error:
         return None, error.seen
     return key, f"it shows the host key {fingerprint(key)}"
-
-
-def _domain_state(session: Session, inputs: GuestReadyInputs) -> str:
-    asked = session.run([*VIRSH, "domstate", "--domain", inputs.domain], check=False)
-    return asked.stdout.strip() or asked.stderr.strip()
 
 
 def _refuse_other(inputs: GuestReadyInputs, key: str) -> NoReturn:

@@ -369,9 +369,9 @@ DOMAIN = """<domain type="{type}"><name>lab-web</name><features><acpi/></feature
 <target dev="hdd" bus="ide"/><serial>cloudinit</serial></disk></devices></domain>"""
 
 
-def transformed(tmp_path: Path, domain_type: str) -> ET.Element:
+def transformed(tmp_path: Path, domain_type: str, libvirt_version: str = "9.0.0") -> ET.Element:
     (tmp_path / "domain.xml").write_text(DOMAIN.format(type=domain_type))
-    (tmp_path / "domain.xslt").write_text(guest_module.domain_xslt(domain_type))
+    (tmp_path / "domain.xslt").write_text(guest_module.domain_xslt(domain_type, libvirt_version))
     argv = ["xsltproc", "--nonet", "--nowrite", str(tmp_path / "domain.xslt"), str(tmp_path / "domain.xml")]
     done = subprocess.run(argv, check=True, stdout=subprocess.PIPE)
     return ET.fromstring(done.stdout)  # noqa: S314 - made here
@@ -404,8 +404,13 @@ def test_the_hosts_cpu_where_hardware_runs_it(tmp_path: Path, domain_type: str, 
 
 
 def test_an_emulated_guest_has_bounded_memory_for_translated_code(tmp_path: Path) -> None:
-    for domain_type, bound in (("kvm", None), ("qemu", "128")):
-        features = transformed(tmp_path, domain_type).find("features")
+    for domain_type, version, bound in (
+        ("kvm", "9.0.0", None),
+        ("qemu", "10.0.0", "128"),
+        ("qemu", "8.0.0", "128"),
+        ("qemu", "7.0.0", None),
+    ):
+        features = transformed(tmp_path, domain_type, version).find("features")
         assert features is not None
         assert features.find("acpi") is not None
         assert features.findtext("tcg/tb-cache") == bound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,5 @@ def test_disks_in_use_are_those_of_domains_that_were_made() -> None:
     found = list(students.disks_in_use([domain], lab.environments))
     assert found == [students.DiskInUse(lab.environments[0].host, "12ab", "lab-g1s1", disk)]
     assert list(students.disks_in_use([domain], lab.environments[1:])) == []
+    with_own_host = [*lab.environments[1:], replace(lab.environments[0], own_host=True)]
+    assert list(students.disks_in_use([domain], with_own_host)) == []

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import pytest
 
 from config import Host
 from lab import early_power_off
 from lab.students import DiskInUse
+from providers import guest_power
 from providers.errors import LabError
 from providers.transport import Endpoint
 from tests.unit.test_roster import lab_of, stack_file, student
@@ -18,32 +20,55 @@ from tests.unit.test_roster import lab_of, stack_file, student
 OLD, NEW = "/disks/g1s1-g1.qcow2", "/disks/g1s1-g2.qcow2"
 
 
+@dataclass
+class _Domain:
+    """A domain; its guest `hears` a request to power off, or not."""
+
+    state: str = "running"
+    disk: str = OLD
+    hears: bool = True
+    starts: bool = True
+
+
+@dataclass
+class _Said:
+    stdout: str = ""
+    stderr: str = ""
+    exit_status: int = 0
+
+
+@dataclass
 class _Libvirt:
-    """Domains with their state and disk, as far as virsh is asked for them here."""
+    """Domains of a host, as far as virsh is asked for them here; a domain's UUID is NAME-uuid."""
 
-    def __init__(self, **domains: tuple[str, str]) -> None:
-        self.domains = domains
-        self.on_destroy: Callable[[], None] = lambda: None
-        self.started: list[str] = []
-        self.destroyed: list[str] = []
+    domains: dict[str, _Domain]
+    calls: list[str] = field(default_factory=list)
+    on_call: Callable[[str], None] = lambda _call: None
 
-    def run(self, argv: list[str], *, check: bool = True) -> _Libvirt:  # noqa: ARG002
-        self.stdout = self._said(argv[-3], argv[-1].removesuffix("'s UUID"))
-        return self
+    def run(self, argv: list[str], *, check: bool = True) -> _Said:  # noqa: ARG002
+        call = " ".join(argv[3:]).replace("--domain ", "")
+        said = self._said(argv[3], argv[-1].removesuffix("-uuid"), argv)
+        self.calls.append(call)
+        self.on_call(call)
+        return said
 
-    def _said(self, verb: str, domain: str) -> str:
-        state, disk = self.domains.get(domain, ("", ""))
+    def _said(self, verb: str, name: str, argv: list[str]) -> _Said:
+        if verb == "list":
+            states = ("running",) if "--state-running" in argv else ("running", "paused")
+            found = [one for one, domain in self.domains.items() if domain.state in states]
+            return _Said("".join(f"{one}-uuid {one}\n" for one in found) + "\n")
+        domain = self.domains.get(name)
+        if domain is None:
+            return _Said("", f"error: failed to get domain '{name}'", 1)
+        if verb == "start" and not domain.starts:
+            return _Said("", "error: cannot allocate memory", 1)
+        if verb == "destroy" or (verb == "shutdown" and domain.hears):
+            domain.state = "shut off"
         if verb == "start":
-            self.started.append(domain)
-        if verb == "destroy":
-            self.destroyed.append(domain)
-            self.on_destroy()
-        return {
-            "domstate": f"{state}\n\n",
-            "domblklist": f" Target   Source\n----\n vda      {disk}\n hdd      /seed.iso\n",
-            "start": "",
-            "destroy": "",
-        }[verb]
+            domain.state = "running"
+        if verb == "domblklist":
+            return _Said(f" Target   Source\n----\n vda      {domain.disk}\n hdd      /seed.iso\n")
+        return _Said(f"{domain.state}\n\n")
 
 
 @pytest.fixture
@@ -51,20 +76,14 @@ def host() -> Host:
     return lab_of(stack_file(student(1, 1))).environments[0].host
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The domains that were asked to power off, each time."""
-    seen: list[list[str]] = []
-
-    def power_off(_session: object, domains: Iterable[str], _timeout: float) -> list[str]:
-        seen.append(list(domains))
-        return []
-
-    monkeypatch.setattr(early_power_off, "power_off", power_off)
-    return seen
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest_power, "PAUSE", 0.01)
 
 
-def on(monkeypatch: pytest.MonkeyPatch, libvirt: _Libvirt) -> _Libvirt:
+def on(monkeypatch: pytest.MonkeyPatch, **domains: _Domain) -> _Libvirt:
+    libvirt = _Libvirt(domains)
+
     @contextlib.contextmanager
     def connect(_endpoint: Endpoint) -> Iterator[_Libvirt]:
         yield libvirt
@@ -73,92 +92,117 @@ def on(monkeypatch: pytest.MonkeyPatch, libvirt: _Libvirt) -> _Libvirt:
     return libvirt
 
 
-def change(host: Host, run: Callable[[], int], *domains: str) -> int:
-    guests = [DiskInUse(host, f"{name}'s UUID", name, OLD) for name in domains or ("lab-g1s1",)]
-    return early_power_off.change_disks(guests, run)
+def reset(host: Host, change: Callable[[], int], *names: str) -> int:
+    guests = [DiskInUse(host, f"{name}-uuid", name, OLD) for name in names]
+    return early_power_off.change_disks(guests, change)
 
 
-def test_guests_of_a_host_power_off_while_the_change_runs(
+def states(libvirt: _Libvirt) -> dict[str, str]:
+    return {name: domain.state for name, domain in libvirt.domains.items()}
+
+
+def test_guests_power_off_while_the_change_runs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    libvirt, asked = on(monkeypatch, a=_Domain(), b=_Domain(), neighbour=_Domain()), threading.Event()
+    libvirt.on_call = lambda call: asked.set() if call == "shutdown b-uuid" else None
+    assert reset(host, lambda: 0 if asked.wait(60) else 1, "a", "b") == 0
+    assert states(libvirt) == {"a": "shut off", "b": "shut off", "neighbour": "running"}
+
+
+def test_one_that_does_not_hear_is_asked_again_and_loses_its_power(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = threading.Event()
-    seen: list[list[str]] = []
-
-    def power_off(_session: object, domains: Iterable[str], timeout: float) -> list[str]:
-        assert timeout == early_power_off.GRACE + early_power_off.GRACE_EACH
-        seen.append(list(domains))
-        begun.set()
-        return []
-
-    monkeypatch.setattr(early_power_off, "power_off", power_off)
-    libvirt = on(monkeypatch, _Libvirt())
-    assert change(host, lambda: 0 if begun.wait(60) else 1, "lab-g1s1", "lab-g1s2") == 0
-    assert seen == [["lab-g1s1's UUID", "lab-g1s2's UUID"]]  # the new domains will have the names
-    assert libvirt.started == []
-
-
-def test_one_that_does_not_hear_loses_its_power(
-    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cut = threading.Event()
-    libvirt = on(monkeypatch, _Libvirt(deaf=("running", OLD), hears=("shut off", OLD)))
-    libvirt.on_destroy = cut.set
-    monkeypatch.setattr(early_power_off, "power_off", lambda *_: ["deaf's UUID"])
-    assert change(host, lambda: 0 if cut.wait(60) else 1, "deaf", "hears") == 0
-    assert libvirt.destroyed == ["deaf"]
-    assert "lab: deaf did not power off in 35 s: its power was cut\n" in capsys.readouterr().err
+    monkeypatch.setattr(early_power_off, "GRACE", 0.5)
+    monkeypatch.setattr(early_power_off, "GRACE_EACH", 0.25)
+    libvirt, cut = on(monkeypatch, deaf=_Domain(hears=False), hears=_Domain()), threading.Event()
+    libvirt.on_call = lambda call: cut.set() if call == "destroy deaf-uuid" else None
+    assert reset(host, lambda: 0 if cut.wait(60) else 1, "deaf", "hears") == 0
+    assert libvirt.calls.count("shutdown deaf-uuid") > 1
+    assert "destroy hears-uuid" not in libvirt.calls
 
 
 def test_no_guest_gets_longer_than_its_host_gives(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[float] = []
-    begun = threading.Event()
-
-    def power_off(_session: object, _domains: object, timeout: float) -> list[str]:
-        given.append(timeout)
-        begun.set()
-        return []
-
-    monkeypatch.setattr(early_power_off, "power_off", power_off)
-    on(monkeypatch, _Libvirt())
-    hurried = host.model_copy(update={"shutdown_timeout": 10})
-    assert change(hurried, lambda: 0 if begun.wait(60) else 1) == 0
-    assert given == [10]
+    libvirt, cut = on(monkeypatch, deaf=_Domain(hears=False)), threading.Event()
+    libvirt.on_call = lambda call: cut.set() if call == "destroy deaf-uuid" else None
+    hurried = host.model_copy(update={"shutdown_timeout": 0.1})
+    assert reset(hurried, lambda: 0 if cut.wait(early_power_off.GRACE / 2) else 1, "deaf") == 0
 
 
-def test_those_with_their_disk_run_again_when_nothing_became_of_it(
-    host: Host, asked: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_those_that_ran_run_again_when_nothing_became_of_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    states = {
-        "off": ("shut off", OLD),
-        "on": ("running", OLD),
-        "replaced": ("shut off", NEW),
-        "waits": ("paused", NEW),
+    domains = {
+        "ran": _Domain(),
+        "off": _Domain("shut off"),
+        "waits": _Domain("paused"),
+        "made": _Domain("running", NEW),
+        "heavy": _Domain(starts=False),
+        "then": _Domain(),
     }
-    libvirt = on(monkeypatch, _Libvirt(**states))
-    assert change(host, lambda: 255, *states, "gone") == 255
-    assert libvirt.started == ["off"]
-    assert capsys.readouterr().err == "lab: off runs again, with the disk that it had\n"
-    assert len(asked) == 1
+    libvirt, asked = on(monkeypatch, **domains), threading.Event()
+    libvirt.on_call = lambda call: asked.set() if call == "shutdown then-uuid" else None
+    assert reset(host, lambda: 255 if asked.wait(60) else 0, *libvirt.domains, "gone") == 255
+    assert states(libvirt) == {
+        "ran": "running",
+        "off": "shut off",  # as it was
+        "waits": "paused",  # as it was
+        "made": "shut off",  # on another disk than the one it had
+        "heavy": "shut off",
+        "then": "running",
+    }
+    told = capsys.readouterr().err
+    assert "lab: ran runs again, with the disk that it had\n" in told
+    assert "lab: heavy is off: virsh start: error: cannot allocate memory\n" in told
+    assert "power was cut" not in told
 
 
-@pytest.mark.usefixtures("asked")
-def test_so_they_do_when_the_engine_could_not_be_run(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    libvirt = on(monkeypatch, _Libvirt(**{"lab-g1s1": ("shut off", OLD)}))
+def test_a_guest_whose_change_failed_keeps_its_power_however_long_it_takes(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    libvirt, asked = on(monkeypatch, deaf=_Domain(hears=False)), threading.Event()
+    libvirt.on_call = lambda call: asked.set() if call == "shutdown deaf-uuid" else None
+    hurried = host.model_copy(update={"shutdown_timeout": 2})
+    assert reset(hurried, lambda: 255 if asked.wait(60) else 0, "deaf") == 255
+    assert states(libvirt) == {"deaf": "running"}
+    assert "destroy deaf-uuid" not in libvirt.calls
+    assert "power was cut" not in capsys.readouterr().err
+
+
+def test_guests_run_again_when_there_is_no_engine(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    libvirt, asked = on(monkeypatch, ran=_Domain()), threading.Event()
+    libvirt.on_call = lambda call: asked.set() if call == "shutdown ran-uuid" else None
 
     def fail() -> int:
+        asked.wait(60)
         raise LabError("run pulumi", "it is not there", "make setup")
 
     with pytest.raises(LabError, match="it is not there"):
-        change(host, fail)
-    assert libvirt.started == ["lab-g1s1"]
+        reset(host, fail, "ran")
+    assert states(libvirt) == {"ran": "running"}
+
+
+def test_who_may_be_off_is_told_where_the_host_is_lost(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    libvirt, asked = on(monkeypatch, ran=_Domain()), threading.Event()
+    libvirt.on_call = lambda call: asked.set() if call == "shutdown ran-uuid" else None
+
+    def lose() -> int:
+        asked.wait(60)
+        monkeypatch.setattr(early_power_off, "connect", silent)
+        return 255
+
+    assert reset(host, lose, "ran") == 255
+    assert f"ran may be off (no answer): on {host.name}, `virsh start`" in capsys.readouterr().err
+
+
+def silent(*_: object) -> None:
+    raise LabError("connect", "no answer", "look at it")
 
 
 def test_a_host_that_does_not_answer_is_the_engines_to_tell(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def silent(*_: object) -> None:
-        raise LabError("connect", "no answer", "look at it")
-
     monkeypatch.setattr(early_power_off, "connect", silent)
-    assert change(host, lambda: 0) == 0
-    assert change(host, lambda: 255) == 255
+    assert reset(host, lambda: 0, "ran") == 0
+    assert reset(host, lambda: 255, "ran") == 255
+    assert capsys.readouterr().err == ""
