@@ -75,6 +75,8 @@ class _Room:
         patience = min(GRACE + GRACE_EACH * (len(self._guests) - 1), self._host.shutdown_timeout)
         with contextlib.suppress(LabError), connect(self._host.endpoint) as session:
             running = active(session, "--state-running")
+            if self._failed.is_set():
+                return
             # by UUID: the domain that takes the place of one has its name
             self._asked = [guest for uuid, guest in self._guests.items() if uuid in running]
             uuids = [guest.uuid for guest in self._asked]

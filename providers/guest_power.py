@@ -23,13 +23,13 @@ def power_off(
         domains: the guests' names or UUIDs in libvirt; one that libvirt does not know counts as off. A UUID
             is never another domain's, which a name may come to be meanwhile.
         timeout: seconds that they may take.
-        stop: ends the wait when it is set.
+        stop: ends the wait, once they were asked, when it is set.
     """
     stop = stop or threading.Event()
     deadline = time.monotonic() + timeout
     looks = 0
     while on := sorted(active(session) & set(domains)):
-        if stop.is_set() or time.monotonic() > deadline:
+        if looks and (stop.is_set() or time.monotonic() > deadline):
             return on
         if looks % ASK_AGAIN == 0:
             for domain in on:

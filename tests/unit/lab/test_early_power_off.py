@@ -43,7 +43,7 @@ class _Libvirt:
 
     domains: dict[str, _Domain]
     calls: list[str] = field(default_factory=list)
-    on_call: Callable[[str], None] = lambda _call: None
+    on_call: Callable[[str], object] = lambda _call: None
 
     def run(self, argv: list[str], *, check: bool = True) -> _Said:  # noqa: ARG002
         call = " ".join(argv[3:]).replace("--domain ", "")
@@ -165,6 +165,19 @@ def test_a_guest_whose_change_failed_keeps_its_power_however_long_it_takes(
     assert states(libvirt) == {"deaf": "running"}
     assert "destroy deaf-uuid" not in libvirt.calls
     assert "power was cut" not in capsys.readouterr().err
+
+
+def test_nobody_is_asked_once_the_change_has_failed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    libvirt, go_on = on(monkeypatch, ran=_Domain()), threading.Event()
+    libvirt.on_call = lambda _call: go_on.wait(60)
+    room = early_power_off._Room(host, [DiskInUse(host, "ran-uuid", "ran", OLD)])
+    taking_back = threading.Thread(target=room.take_back)
+    taking_back.start()
+    assert room._failed.wait(60)
+    go_on.set()
+    taking_back.join(60)
+    assert libvirt.calls == ["list --uuid --name --state-running"]
+    assert states(libvirt) == {"ran": "running"}
 
 
 def test_guests_run_again_when_there_is_no_engine(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
