@@ -65,22 +65,29 @@ class GuestDiskProvider(HostProvider[GuestDiskInputs]):
         return result
 
     def create_thing(self, inputs: GuestDiskInputs) -> tuple[str, dict[str, Any]]:
-        """Grow the disk if it is there and smaller; a new one is made in the size wanted."""
+        """Grow the disk if a broken run left it, smaller; a new one is made in the size wanted.
+
+        A file that is no overlay of the base is somebody else's: the volume's creation tells so.
+        """
         with connect(inputs.endpoint) as session:
-            size = _size(session, inputs)
-            if size is not None and size < inputs.size:
+            seen = _look(session, inputs)
+            if seen is not None and seen.backing_file == inputs.base and seen.virtual_size < inputs.size:
                 _grow(session, inputs)
         return inputs.file, {}
 
     def read_thing(self, inputs: GuestDiskInputs, outs: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG002
         """Tell the size; one that somebody made larger stays so. Whether there is a disk, the volume says."""
         with connect(inputs.endpoint) as session:
-            size = _size(session, inputs)
-        return {} if size is None else {"size": min(size, inputs.size)}
+            seen = _look(session, inputs)
+        return {} if seen is None else {"size": min(seen.virtual_size, inputs.size)}
 
     def update_thing(self, olds: GuestDiskInputs, news: GuestDiskInputs) -> dict[str, Any]:  # noqa: ARG002
         """Grow the disk. The guest's file system grows when it is booted next (cloud-init, growpart)."""
-        return self.create_thing(news)[1]
+        with connect(news.endpoint) as session:
+            seen = _look(session, news)
+            if seen is not None and seen.virtual_size < news.size:
+                _grow(session, news)
+        return {}
 
     def delete_thing(self, inputs: GuestDiskInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Take away the bases that the disk was the last to need; the volume is removed as what it is.
@@ -136,13 +143,13 @@ def _refusals(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[CheckFai
     return found
 
 
-def _size(session: Session, inputs: GuestDiskInputs) -> int | None:
-    """Return the disk's size as the guest sees it, in bytes; None when there is no disk."""
+def _look(session: Session, inputs: GuestDiskInputs) -> image.ImageInfo | None:
+    """Return what the disk's header says; None when there is no disk."""
     if session.run(["test", "-f", inputs.file], check=False).exit_status != 0:
         return None
     # a running guest holds the lock: only the header is read here
     said = session.run(["qemu-img", "info", "--force-share", "--output=json", inputs.file])
-    return image.parse_info(said.stdout).virtual_size
+    return image.parse_info(said.stdout)
 
 
 def _has_domain(session: Session, inputs: GuestDiskInputs) -> bool:

@@ -15,6 +15,7 @@ from tests.inputs import inputs_on
 MIB = 2**20
 FOLDER = "/srv/disks"
 FILE = f"{FOLDER}/web-g1.qcow2"
+BASE = f"{FOLDER}/debian-12.raw"
 DOMAIN = "disk-owner"
 XML = f"""<domain type="qemu"><name>{DOMAIN}</name><memory unit="MiB">32</memory>
 <os><type arch="x86_64" machine="pc">hvm</type></os><devices><disk type="file" device="disk">
@@ -26,8 +27,9 @@ XML = f"""<domain type="qemu"><name>{DOMAIN}</name><memory unit="MiB">32</memory
 def host(hypervisor: Machine) -> Iterator[Machine]:
     """The machine with a disk of 8 MiB in a pool, and a domain that has it."""
     hypervisor.ssh(["mkdir", FOLDER])
+    hypervisor.ssh(["qemu-img", "create", "-f", "raw", BASE, "1M"])
     hypervisor.ssh(["virsh", "pool-create-as", "disks", "dir", "--target", FOLDER])
-    hypervisor.ssh(["virsh", "vol-create-as", "disks", "web-g1.qcow2", "8M", "--format", "qcow2"])
+    make_overlay(hypervisor, "web-g1.qcow2")
     hypervisor.ssh(["sh", "-c", f"echo '{XML}' > /tmp/disk.xml && virsh define /tmp/disk.xml"])
     yield hypervisor
     hypervisor.ssh(["virsh", "destroy", DOMAIN], check=False)
@@ -36,13 +38,18 @@ def host(hypervisor: Machine) -> Iterator[Machine]:
     hypervisor.ssh(["rm", "-r", FOLDER, "/tmp/disk.xml"])
 
 
+def make_overlay(machine: Machine, name: str) -> None:
+    base = ["--backing-vol", BASE, "--backing-vol-format", "raw"]
+    machine.ssh(["virsh", "vol-create-as", "disks", name, "8M", "--format", "qcow2", *base])
+
+
 def inputs(machine: Machine, **edits: object) -> dict[str, Any]:
     disk = {
         "guest": "web",
         "domain": DOMAIN,
         "file": FILE,
         "image": "debian-12",
-        "base": "/b/debian-12.qcow2",
+        "base": BASE,
         "size": 8 * MIB,
     }
     return {**inputs_on(machine), **disk, **edits}
@@ -70,13 +77,22 @@ def test_a_disk_grows_whatever_its_guest_does(host: Machine, state: str) -> None
 @pytest.mark.parametrize("command", ["start", "start --paused"])
 def test_a_disk_of_another_generation_grows_beside_the_guest_that_runs(host: Machine, command: str) -> None:
     other = f"{FOLDER}/web-g2.qcow2"
-    host.ssh(["virsh", "vol-create-as", "disks", "web-g2.qcow2", "8M", "--format", "qcow2"])
+    make_overlay(host, "web-g2.qcow2")
     host.ssh(["virsh", *command.split(), DOMAIN])
     GuestDiskProvider().create(inputs(host, file=other, size=24 * MIB))
     assert size_of(host, other) == 24 * MIB
     assert size_of(host) == 8 * MIB
     GuestDiskProvider().create(inputs(host, size=16 * MIB))
     assert size_of(host) == 16 * MIB
+
+
+@pytest.mark.parametrize("form", [["-f", "raw"], ["-f", "qcow2"]])
+def test_a_file_that_others_put_in_its_place_is_left_as_it_is(host: Machine, form: list[str]) -> None:
+    theirs = f"{FOLDER}/web-g3.qcow2"
+    host.ssh(["qemu-img", "create", *form, theirs, "1M"])
+    host.ssh(["virsh", "pool-refresh", "disks"])  # else libvirt would not know it
+    GuestDiskProvider().create(inputs(host, file=theirs))
+    assert size_of(host, theirs) == MIB
 
 
 def test_one_that_is_not_there_yet_is_no_mistake(hypervisor: Machine) -> None:
