@@ -270,12 +270,11 @@ def edited_yaml(text: str, index: int, changes: Mapping[str, object], path: Sequ
 
 
 def _with_option(text: str, node: yaml.MappingNode, name: str, value: object) -> str:
-    places = {key.value: held for key, held in node.value}
+    places = {key.value: (key, held) for key, held in node.value}
     written = yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
     if name in places:
-        held = places[name]
         if value is not None:
-            return text[: held.start_mark.index] + written + text[_end(held) :]
+            return _with_value(text, *places[name], written)
         return _without(text, node, [key.value for key, _ in node.value].index(name))
     if value is None:
         return text
@@ -286,6 +285,16 @@ def _with_option(text: str, node: yaml.MappingNode, name: str, value: object) ->
     line_end = text.find("\n", last)
     place = len(text) if line_end < 0 else line_end
     return f"{text[:place]}\n{' ' * column}{name}: {written}{text[place:]}"
+
+
+def _with_value(text: str, key: yaml.Node, held: yaml.Node, written: str) -> str:
+    """Return the text with a flow value in the place of `held`, which may begin on a line below its key."""
+    colon = text.index(":", key.end_mark.index) + 1
+    between, line_end, below = text[colon : held.start_mark.index].partition("\n")
+    if "#" in below:
+        raise ValueError("a value without comments above it")
+    lead, rest = ("", between) if line_end else (between, "")
+    return f"{text[:colon]}{lead or ' '}{written}{rest}{text[_end(held) :]}"
 
 
 def _without(text: str, node: yaml.MappingNode, position: int) -> str:
