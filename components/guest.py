@@ -33,10 +33,13 @@ REPLACED_BY_EDITS = [
 ]
 
 
-def domain_xslt(domain_type: str, libvirt_version: str) -> str:
-    """Return what pulumi-libvirt cannot say of a domain of this type, as a stylesheet for its XML."""
+def domain_xslt(domain_type: str | None, libvirt_version: str | None) -> str:
+    """Return what pulumi-libvirt cannot say of a domain of this type, as a stylesheet for its XML.
+
+    Both are None where the host could not be made and the run goes on without it (--continue-on-error).
+    """
     sheet = (_HERE / "domain.xslt").read_text(encoding="utf-8")
-    if domain_type == "kvm" or int(libvirt_version.partition(".")[0]) < OLDEST_WITH_TCG:
+    if domain_type != "qemu" or int((libvirt_version or "0").partition(".")[0]) < OLDEST_WITH_TCG:
         return sheet
     # apart: an edit for the one kind leaves the domains of the other as they are
     emulated = (_HERE / "domain-emulated.xslt").read_text(encoding="utf-8")

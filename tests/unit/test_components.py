@@ -414,3 +414,7 @@ def test_an_emulated_guest_has_bounded_memory_for_translated_code(tmp_path: Path
         assert features is not None
         assert features.find("acpi") is not None
         assert features.findtext("tcg/tb-cache") == bound
+
+
+def test_a_host_that_could_not_be_made_keeps_no_other_from_it() -> None:
+    assert guest_module.domain_xslt(None, None) == guest_module.domain_xslt("kvm", "9.0.0")
