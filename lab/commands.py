@@ -241,7 +241,7 @@ def login_of_guest(host: Host, guest: Guest, *host_keys: str) -> Login:
     identity = host.identity_file
     if identity is None or public_half(identity) not in guest.authorized_keys:
         identity = None
-    return Login(guest.name, str(guest.address.ip), SSH_PORT, guest.user, identity, host_keys)
+    return Login(guest.name, str(guest.address.ip), SSH_PORT, guest.user, identity, host_keys, "guest")
 
 
 def public_half(identity_file: str) -> str:

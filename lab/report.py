@@ -12,7 +12,7 @@ SSH_PORT = 22
 
 @dataclass(frozen=True)
 class Login:
-    """One machine to log in to.
+    """One machine to log in to, a host or a guest.
 
     `identity_file` is None where the SSH agent holds the key; `host_keys` are known_hosts(5) key
     fields ("ssh-ed25519 AAAA…").
@@ -24,6 +24,7 @@ class Login:
     user: str
     identity_file: str | None
     host_keys: tuple[str, ...]
+    kind: str = "host"
 
     @property
     def known_as(self) -> str:
@@ -89,7 +90,9 @@ def table(rows: Sequence[HostRow]) -> str:
 
 def logins(machines: Sequence[Login], known_hosts: str) -> str:
     """Return an ssh command a line, below the name of its machine's line."""
-    return "\n".join(f"# {machine.name}\n{machine.command(known_hosts)}" for machine in machines)
+    return "\n".join(
+        f"# {machine.kind} {machine.name}\n{machine.command(known_hosts)}" for machine in machines
+    )
 
 
 def _at(words: tuple[str, ...], index: int) -> str:

@@ -30,7 +30,10 @@ NOT_LOOKED = ("No host was looked at: this compares the stack file with Pulumi's
 ABSENT = "Files that are not here were stood in for"
 PROTECTED = "because it is protected"
 """What the engine says of a resource that it does not delete."""
-LIFT = "lift it first by a change of its own, `protect: false` for whom it is about, and make that"
+LIFT = (
+    "give it up in two steps: put back what was taken out, with `protect: false`, and make that; "
+    "then take it out"
+)
 _DELETED = re.compile(r"::([^:\"']+)\"? cannot be deleted", re.ASCII)
 TOOLS = ".lab"
 """The folder of the engine and its plugins, in the project's."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def environment_of(lab: Lab, name: str) -> Environment:
     raise LabError(
         f"find the student {name}",
         f"the roster has {listed or 'nobody'}{near(name, known)}",
-        "name one of them, as in STUDENT=g1s2",
+        "name one of them, as in STUDENT=g1s2. A guest of nobody's gets a new disk by its `generation`",
     )
 
 
@@ -95,10 +96,16 @@ def told(environment: Environment, edit: Mapping[str, object], keep: int) -> str
     before = {environment.student.generation, *environment.kept}
     gone = sorted(before - {student.generation, *kept})
     return (
-        f"{environment.name} has the disk of generation {student.generation}, "
-        f"kept: {', '.join(map(str, kept)) or 'none'}"
-        f"{'; deleted for good: ' + ', '.join(map(str, gone)) if gone else ''}"
+        f"{environment.name} gets the disk of generation {student.generation}; "
+        f"kept: {_generations(kept)}{f' (make undo-reset STUDENT={environment.name})' if kept else ''}"
+        f"{f'; deleted for good: {_generations(gone)}' if gone else ''}"
     )
+
+
+def _generations(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return "none"
+    return f"generation{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _edit(generation: int, kept: tuple[int, ...], keep: int) -> dict[str, object]:
@@ -154,6 +161,10 @@ def refuse_unsettled(
     generation = environment.student.generation
     for guest in environment.guests:
         domain, ready = known.get(("Domain", guest.name)), known.get(("GuestReady", guest.name))
+        disk = re.compile(rf"{re.escape(guest.name)}-g[0-9]+")
+        if not any(kind == "Volume" and disk.fullmatch(name) for kind, name in known):
+            asked = f"change the disks of {environment.name}"
+            raise LabError(asked, f"{guest.name} is not made yet", "make it: `make up`")
         if not any(disk.endswith(f"/{guest.name}-g{generation}.qcow2") for disk in _disks(domain)):
             raise _unsettled(environment, f"{guest.name} does not have the disk of generation {generation}")
         if answers and (ready is None or ready.get("domain_id") != (domain or {}).get("id")):

@@ -44,9 +44,7 @@ class ConfigError(LabError):
         self.source = source
         self.mistakes = tuple(mistakes)
         count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
-        super().__init__(
-            f"read {source}", count, f"mend {source} and run the same again; no host was contacted"
-        )
+        super().__init__(f"read {source}", count, "mend them and run the same again; no host was contacted")
 
     def __str__(self) -> str:
         lines = "\n".join(f"  - {mistake}" for mistake in self.mistakes)

@@ -58,7 +58,10 @@ def rows_of_csv(text: str) -> list[Row]:
     except csv.Error as error:
         raise ValueError(f"a CSV file ({error})") from None
     if "group" not in names or "student" not in names:
-        raise ValueError("a first line with the names of the columns, group and student among them")
+        semicolons = "; its cells are separated by semicolons, not commas" if ";" in "".join(names) else ""
+        raise ValueError(
+            f"a first line with the names of the columns, group and student among them{semicolons}"
+        )
     named = [name for name in names if name]  # a spreadsheet may write empty columns at the end
     if len(set(named)) != len(named):
         raise ValueError("each column once")

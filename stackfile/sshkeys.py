@@ -7,7 +7,6 @@ private key.
 from __future__ import annotations
 
 import base64
-import binascii
 import fnmatch
 import hashlib
 import hmac
@@ -41,7 +40,7 @@ def public_key(line: str, types: tuple[str, ...]) -> str:
     kind, encoded = words[:2]
     try:
         parts = list(_strings(base64.b64decode(encoded, validate=True)))
-    except (binascii.Error, struct.error):
+    except (ValueError, struct.error):
         raise ValueError(f"{expected}; the base64 part is damaged or cut short") from None
     if not parts or parts[0] != kind.encode():
         raise ValueError(f"{expected}; the base64 part holds a key of another type")

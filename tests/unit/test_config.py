@@ -457,7 +457,7 @@ def test_the_message() -> None:
         "read Pulumi.lab.yaml: 2 mistakes",
         f"  - hosts[1].bridge.forward_delay (host g1s2): expected a whole number from {delay}; seen 45",
         f"  - hosts[1].guests[0].vcpus (host g1s2, guest db): expected a whole number from {vcpus}; seen 0",
-        "  to do: mend Pulumi.lab.yaml and run the same again; no host was contacted",
+        "  to do: mend them and run the same again; no host was contacted",
     ]
     assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)  # noqa: S301 - our own bytes
 

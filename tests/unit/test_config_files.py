@@ -13,7 +13,7 @@ import pytest
 from config import ConfigError, Lab
 from providers.errors import LabError
 from stackfile.sources import Files
-from stackfile.sshkeys import STAND_IN
+from stackfile.sshkeys import LOGIN_KEY_TYPES, STAND_IN, public_key
 
 ADDRESS = "198.51.100.11"
 
@@ -280,3 +280,8 @@ def test_a_file_that_is_here_is_read_where_others_are_stood_in_for(tmp_path: Pat
     host = {"name": "g1s1", "address": ADDRESS, "known_hosts": "known", "bridge": {"port": "eth0"}}
     with pytest.raises(ConfigError, match="known_hosts"):
         Lab.from_mapping({"hosts": [host]}, tmp_path, stack="lab", files=files)
+
+
+def test_a_key_copied_with_dots_for_its_end_is_told_as_one() -> None:
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        public_key("ssh-ed25519 AAAA… somebody", LOGIN_KEY_TYPES)

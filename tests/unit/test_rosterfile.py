@@ -168,3 +168,8 @@ def test_an_edit_reaches_its_student_or_nobody(text: str, as_csv: bool) -> None:
 def test_what_is_no_yaml(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         rows_of_yaml(text)
+
+
+def test_a_spreadsheet_that_separates_by_semicolons_is_told_so() -> None:
+    with pytest.raises(ValueError, match="separated by semicolons, not commas"):
+        rows_of_csv("group;student\n1;1\n")

@@ -31,7 +31,10 @@ def test_a_reset_keeps_the_disk_and_undoing_it_brings_it_back() -> None:
     first = lab_of(stack_file(student(1, 1))).environments[0]
     edit = students.reset(first, 1)
     assert edit == {"generation": 2, "kept": None}
-    assert students.told(first, edit, 1) == "g1s1 has the disk of generation 2, kept: 1"
+    assert (
+        students.told(first, edit, 1)
+        == "g1s1 gets the disk of generation 2; kept: generation 1 (make undo-reset STUDENT=g1s1)"
+    )
     second = after(first, edit)
     assert disks(second) == (2, (1,))
     back = after(first, students.undo_reset(second, 1))
@@ -114,8 +117,9 @@ def test_a_reset_that_was_broken_off_is_not_counted_on() -> None:
     for before, seen in (
         (state("g1s1"), "does not have the disk of generation 2"),
         (state("g1s1", generation=2, answered=False), "has not answered"),
-        ([], "does not have"),
-        (state("g1s11", generation=2), "does not have"),
+        (state("g1s1")[:1], "does not have"),
+        ([], "is not made yet"),
+        (state("g1s11", generation=2), "is not made yet"),
     ):
         with pytest.raises(LabError, match=seen):
             students.refuse_unsettled(before, second, answers=True)
@@ -174,7 +178,8 @@ def test_a_second_reset_says_what_it_deletes_for_good() -> None:
     first = lab_of(stack_file(student(1, 1))).environments[0]
     second = after(first, students.reset(first, 1))
     told = students.told(second, students.reset(second, 1), 1)
-    assert told == "g1s1 has the disk of generation 3, kept: 2; deleted for good: 1"
+    assert told.startswith("g1s1 gets the disk of generation 3; kept: generation 2 (")
+    assert told.endswith("); deleted for good: generation 1")
 
 
 def test_disks_in_use_are_those_of_domains_that_were_made() -> None:
@@ -190,3 +195,10 @@ def test_disks_in_use_are_those_of_domains_that_were_made() -> None:
     assert list(students.disks_in_use([domain], lab.environments[1:])) == []
     with_own_host = [*lab.environments[1:], replace(lab.environments[0], own_host=True)]
     assert list(students.disks_in_use([domain], with_own_host)) == []
+
+
+def test_what_was_never_made_is_to_be_made_first() -> None:
+    environment = lab_of(stack_file(student(1, 1))).environments[0]
+    with pytest.raises(LabError, match="g1s1 is not made yet") as refused:
+        students.refuse_unsettled([], environment, answers=True)
+    assert refused.value.remedy == "make it: `make up`"

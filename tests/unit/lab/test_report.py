@@ -23,11 +23,11 @@ def test_the_table_of_long_names_fits_eighty_columns() -> None:
 def test_the_command_pins_the_key_file_and_names_a_port_only_when_it_must() -> None:
     key = "ssh-ed25519 AAAA"
     plain = Login("g1s1", "198.51.100.11", 22, "root", ".lab/key", (key,))
-    moved = Login("g1s2", "198.51.100.12", 2222, "teacher", None, (key,))
+    moved = Login("g1s2", "198.51.100.12", 2222, "teacher", None, (key,), "guest")
     assert plain.known_hosts() == "198.51.100.11 ssh-ed25519 AAAA\n"
     assert moved.known_hosts() == "[198.51.100.12]:2222 ssh-ed25519 AAAA\n"
     strict = "-o StrictHostKeyChecking=yes -o UserKnownHostsFile=hosts"
     assert logins([plain, moved], "hosts") == (
-        f"# g1s1\nssh -i .lab/key -o IdentitiesOnly=yes {strict} root@198.51.100.11\n"
-        f"# g1s2\nssh -p 2222 {strict} teacher@198.51.100.12"
+        f"# host g1s1\nssh -i .lab/key -o IdentitiesOnly=yes {strict} root@198.51.100.11\n"
+        f"# guest g1s2\nssh -p 2222 {strict} teacher@198.51.100.12"
     )
