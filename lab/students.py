@@ -161,8 +161,8 @@ def refuse_unsettled(
     generation = environment.student.generation
     for guest in environment.guests:
         domain, ready = known.get(("Domain", guest.name)), known.get(("GuestReady", guest.name))
-        disk = re.compile(rf"{re.escape(guest.name)}-g[0-9]+")
-        if not any(kind == "Volume" and disk.fullmatch(name) for kind, name in known):
+        of_guest = re.compile(rf"{re.escape(guest.name)}-g[0-9]+")
+        if not any(kind == "Volume" and of_guest.fullmatch(name) for kind, name in known):
             asked = f"change the disks of {environment.name}"
             raise LabError(asked, f"{guest.name} is not made yet", "make it: `make up`")
         if not any(disk.endswith(f"/{guest.name}-g{generation}.qcow2") for disk in _disks(domain)):

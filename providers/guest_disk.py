@@ -71,8 +71,8 @@ class GuestDiskProvider(HostProvider[GuestDiskInputs]):
         """
         with connect(inputs.endpoint) as session:
             seen = _look(session, inputs)
-            if seen is not None and seen.backing_file == inputs.base and seen.virtual_size < inputs.size:
-                _grow(session, inputs)
+            if seen is not None and seen.backing_file == inputs.base:
+                _grow(session, inputs, seen)
         return inputs.file, {}
 
     def read_thing(self, inputs: GuestDiskInputs, outs: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG002
@@ -85,8 +85,8 @@ class GuestDiskProvider(HostProvider[GuestDiskInputs]):
         """Grow the disk. The guest's file system grows when it is booted next (cloud-init, growpart)."""
         with connect(news.endpoint) as session:
             seen = _look(session, news)
-            if seen is not None and seen.virtual_size < news.size:
-                _grow(session, news)
+            if seen is not None:
+                _grow(session, news, seen)
         return {}
 
     def delete_thing(self, inputs: GuestDiskInputs, outs: Mapping[str, Any]) -> None:  # noqa: ARG002
@@ -157,7 +157,10 @@ def _has_domain(session: Session, inputs: GuestDiskInputs) -> bool:
     return listed.exit_status != 0 or inputs.domain in listed.stdout.split()
 
 
-def _grow(session: Session, inputs: GuestDiskInputs) -> None:
+def _grow(session: Session, inputs: GuestDiskInputs, seen: image.ImageInfo) -> None:
+    """Give the disk the size wanted, unless it has it already or is larger."""
+    if seen.virtual_size >= inputs.size:
+        return
     if _in_use(session, inputs):
         session.run([*VIRSH, "blockresize", inputs.domain, inputs.file, f"{inputs.size}B"])
     else:
