@@ -45,9 +45,15 @@ def _changing(guest: Guest) -> list[Step]:
 def _lost(guest: Guest) -> Lost:
     lost: dict[str, list[Step]] = {}
     for step in guest.of(VOLUME, DISK):
-        if step.op in {"delete", "replace"}:
+        if step.op in {"delete", "replace"} and not _without_volume(guest, step):
             lost.setdefault(disk_name(step), []).append(step)
     return lost
+
+
+def _without_volume(guest: Guest, step: Step) -> bool:
+    """Whether a step is of a disk that has no volume yet, or none any more; its GuestDisk is there longer."""
+    volumes = map(disk_name, guest.of(VOLUME))
+    return guest.whole and kind(step) == DISK and disk_name(step) not in volumes
 
 
 def _others(guest: Guest, lost: Lost) -> list[Step]:
@@ -199,6 +205,9 @@ def _disks_changed(guest: Guest, domain: Step | None) -> Iterator[Effect]:
     for step in guest.of(DISK, VOLUME):
         if step.op == "update":
             yield from _disk_changed(guest, step)
+        if step.op == "delete" and _without_volume(guest, step):
+            sentence = f"its disk {disk_name(step)}, which has no volume, is not wanted any more"
+            yield guest.effect(Verdict.SAFE, sentence, (step,))
         boots = domain is not None and domain.op in {"create", "replace"}
         if step.unprotected and step.op in {"same", "update"} and not boots:
             sentence = f"its disk {disk_name(step)} is no longer protected: a later change may delete it"

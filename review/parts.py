@@ -39,7 +39,10 @@ REACHED = frozenset({"endpoint", "stack", "uri", "parallel", "timeout", "rollbac
 
 @dataclass(frozen=True)
 class Guest:
-    """A guest's steps; `was` and `will` are what it is before and after, where the plan tells."""
+    """A guest's steps; `was` and `will` are what it is before and after, where the plan tells.
+
+    Not `whole`, it may have resources that stay and of which the plan says nothing.
+    """
 
     name: str
     host: str | None
@@ -47,6 +50,7 @@ class Guest:
     was: GuestFacts | None
     will: GuestFacts | None
     steps: tuple[Step, ...]
+    whole: bool
 
     def of(self, *kinds: str) -> tuple[Step, ...]:
         """Return its steps of these kinds."""
@@ -90,7 +94,10 @@ def parts(plan: Plan) -> Parts:
             hosts.setdefault(host_of(step), []).append(step)
     was, will = _facts(before), _facts(after)
     return Parts(
-        tuple(_guest(name, steps, was.get(name), will.get(name)) for name, steps in of_guests.items()),
+        tuple(
+            _guest(name, steps, was.get(name), will.get(name), whole=plan.whole)
+            for name, steps in of_guests.items()
+        ),
         {name: tuple(steps) for name, steps in networks.items()},
         {name: tuple(steps) for name, steps in hosts.items()},
         {host.name: host.student for host in (*before.hosts, *after.hosts) if host.student},
@@ -144,10 +151,12 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _guest(name: str, steps: list[Step], was: GuestFacts | None, will: GuestFacts | None) -> Guest:
+def _guest(
+    name: str, steps: list[Step], was: GuestFacts | None, will: GuestFacts | None, *, whole: bool
+) -> Guest:
     facts = was or will
     student = facts.student if facts else next(filter(None, (_parent(s, ENVIRONMENT) for s in steps)), None)
-    return Guest(name, facts.host if facts else None, student, was, will, tuple(steps))
+    return Guest(name, facts.host if facts else None, student, was, will, tuple(steps), whole)
 
 
 def _facts(lab: Inventory) -> dict[str, GuestFacts]:

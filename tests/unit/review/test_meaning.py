@@ -106,6 +106,17 @@ def test_only_half_of_a_disk_deleted_is_a_disk_deleted() -> None:
     assert (effect.verdict, effect.subject) == (Verdict.DESTROYS, "web-g1")
 
 
+def test_a_disk_that_was_without_volume_cannot_be_lost() -> None:
+    steps = guest("g1s1", 1, "g1s1", generation=2)
+    begun = deleted(of_guest(f"{KVM}GuestDisk", steps, "g1s1-g2"))
+    rest = [step for step in steps if step.name != "g1s1-g2"]
+    sentence = "its disk g1s1-g2, which has no volume, is not wanted any more"
+    assert told(*rest, begun) == [("SAFE", sentence)]
+    # a plan that leaves out what stays may leave out its volume
+    (effect,) = effects(replace(plan(begun), whole=False))
+    assert (effect.verdict, effect.subject) == (Verdict.DESTROYS, "g1s1-g2")
+
+
 def test_a_disk_that_goes_as_its_guest_is_made_is_not_passed_over() -> None:
     steps = [replace(step, op="create", old={}) for step in guest("web", 1, None)]
     steps = [replace(step, op="replace") if step.type == VOLUME else step for step in steps]
