@@ -25,7 +25,6 @@ from testbed import Machine, Testbed, processes
 from testbed.lab import IMAGES
 
 TESTBED_BRIDGE = "labbenchst"
-SETUP_FILES = ("toolchain/debian-packages.txt", "testbed/debian-packages.txt")  # as testbed-setup has them
 RANGE = IPv4Network("198.18.251.0/24")
 STACK, HOST, BRIDGE, USER = "bench", "bench", "br0", "student"
 MEMORY_MIB, DISK_GIB = 256, 3
@@ -166,7 +165,7 @@ class Classroom:
         Raises:
             LabError: it failed.
         """
-        self._run(["scripts/setup", *SETUP_FILES], processes.environment(self.bed.directory))
+        self._run(["make", "--silent", "testbed-setup"], processes.environment(self.bed.directory))
         argv = [
             *(sys.executable, "-m", "lab", command),
             *("--stack", STACK, "--stack-file", str(self.settings.stack_file)),

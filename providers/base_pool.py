@@ -15,7 +15,7 @@ from providers.transport import Session
 
 NAME = "kvm-lab-base"
 KIND = "image"
-VIRSH = ("virsh", "--quiet", "--connect", "qemu:///system")
+VIRSH = (*virsh.VIRSH, "--quiet")
 IMAGES = "/var/lib/libvirt/images"
 FOLDER = f"{IMAGES}/{NAME}"
 POOLS_WITH_FILES = ("dir", "fs", "netfs")
