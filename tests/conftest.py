@@ -15,6 +15,23 @@ ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".lab/cache"
 IMAGES = ROOT / ".lab/images"
 DIRECTORY = ROOT / f".lab/test{places.SLOT or ''}"
+LONGEST = (
+    "e2e/test_student_environments.py",
+    "e2e/test_lifecycle.py",
+    "integration/test_student_host.py",
+    "integration/test_network_bridge_faults.py",
+    "integration/test_power_cut.py",
+    "e2e/test_make.py",
+    "integration/test_apt_packages.py",
+    "integration/test_base_image.py",
+)
+"""Files that take minutes. They come first, so that of two runs side by side neither waits for the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first, and leave the others' order as it is."""
+    ranks = {ROOT / "tests" / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The networks and bridges of the tests' machines.
 
 Two clones can be tested side by side on one machine: each with its own number in KVM_LAB_TEST_SLOT, 0 to 24.
+A run of two files at a time (scripts/run-tests) takes two of these numbers, its own and the twelfth after it.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import os
 from ipaddress import IPv4Address, IPv4Network
 
-SLOT = int(os.environ.get("KVM_LAB_TEST_SLOT", "0"))
+_SLOTS = 25
 _NETWORKS_PER_SLOT = 10
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+SLOT = (int(os.environ.get("KVM_LAB_TEST_SLOT", "0")) + 12 * _WORKER) % _SLOTS
 
 
 def subnet(number: int) -> IPv4Network:
