@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import paramiko
+if TYPE_CHECKING:
+    import paramiko
 
 OUTPUT_KEPT = 8 << 20
 """Bytes kept of each output; of a longer one the first and the last half of this."""
@@ -21,8 +23,13 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CHUNK = 64 << 10
 # timeout(1): ended, killed; it then also ends itself by that signal
 _TIMEOUT_STATUSES = (124, 137, -1)
-DISCONNECTED = (OSError, EOFError, paramiko.SSHException)
-"""What paramiko raises when the connection is, or goes, away."""
+
+
+def disconnected() -> tuple[type[Exception], ...]:
+    """Return what paramiko raises when the connection is, or goes, away."""
+    from paramiko import SSHException  # noqa: PLC0415 - loaded for one who has a connection, see connect()
+
+    return (OSError, EOFError, SSHException)
 
 
 class ConnectionLostError(Exception):
@@ -119,7 +126,7 @@ def start(transport: paramiko.Transport, line: str, timeout: float) -> paramiko.
     """Start `line` on the host and return its channel.
 
     Raises:
-        DISCONNECTED: the connection or the request failed.
+        disconnected(): the connection or the request failed.
     """
     channel = transport.open_session(timeout=timeout)
     # exec_command waits for its reply without a limit of its own
@@ -178,7 +185,7 @@ def closing(channel: paramiko.Channel) -> Iterator[None]:
 
 def close(channel: paramiko.Channel) -> None:
     """Close `channel`, whether or not the connection still stands."""
-    with contextlib.suppress(*DISCONNECTED):
+    with contextlib.suppress(*disconnected()):
         channel.close()
 
 
@@ -196,7 +203,7 @@ def _feeding(channel: paramiko.Channel, chunks: Iterable[bytes]) -> Iterator[Non
             failure.append(error)
             close(channel)
         else:
-            with contextlib.suppress(*DISCONNECTED):
+            with contextlib.suppress(*disconnected()):
                 channel.shutdown_write()
 
     threading.Thread(target=feed, daemon=True, name="ssh-stdin").start()
@@ -211,7 +218,7 @@ def _sent(channel: paramiko.Channel, chunk: bytes) -> bool:
     """Send `chunk`; False when the command ended without reading it, which its exit status tells."""
     try:
         channel.sendall(chunk)
-    except DISCONNECTED:
+    except disconnected():
         return False
     return True
 

@@ -29,22 +29,8 @@ DEAD_PEER_MS = 120_000
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
-def connect(endpoint: Endpoint, *, timeout: float = 15.0, lasting: bool = False) -> Session:
-    """Log in to `endpoint` and return the session.
-
-    Waits for a turn when this process already has SESSIONS_PER_HOST sessions with the host.
-
-    Args:
-        endpoint: the host, its pinned keys and the login.
-        timeout: seconds for TCP, key exchange and login together.
-        lasting: it lasts for minutes, mostly idle: once logged in (sshd counts no further) it takes up no
-            turn. The caller limits how many there are.
-
-    Raises:
-        ConnectError: no answer, or no SSH server there.
-        HostKeyMismatch: the host's key is not a pinned one.
-        AuthError: no usable key on this side, or the host refused the login.
-    """
+def log_in(endpoint: Endpoint, *, timeout: float, lasting: bool) -> Session:
+    """Do what `connect` says."""
     turn = _turns.take(endpoint)
     try:
         transport = _login(endpoint, time.monotonic() + timeout)

@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
-
-import paramiko
+from typing import TYPE_CHECKING, Protocol, Self
 
 from providers.errors import LabError
 from providers.transport import command
@@ -28,7 +26,9 @@ from providers.transport.errors import (
     LockTimedOut,
     TransportError,
 )
-from providers.transport.handshake import exchange_keys
+
+if TYPE_CHECKING:
+    import paramiko
 
 FILE_TIMEOUT = 120.0
 START_TIMEOUT = 30.0
@@ -258,11 +258,13 @@ class Session:
         Raises:
             ConnectError: no SSH server answers there within `timeout`.
         """
+        from providers.transport.handshake import exchange_keys  # noqa: PLC0415 - see connect()
+
         deadline = time.monotonic() + timeout
         channel = self._open_channel(address, port, timeout)
         try:
             transport, key = exchange_keys(channel, HOST_KEY_TYPES, deadline)
-        except command.DISCONNECTED as error:
+        except command.disconnected() as error:
             raise ConnectError(
                 f"{self.endpoint.host}: see the SSH host key of {address} port {port}",
                 str(error) or type(error).__name__,
@@ -276,7 +278,7 @@ class Session:
             return self._transport.open_channel(
                 "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=timeout
             )
-        except command.DISCONNECTED as error:
+        except command.disconnected() as error:
             raise ConnectError(
                 f"{self.endpoint.host}: open a TCP connection from there to {address} port {port}",
                 str(error) or type(error).__name__,
@@ -298,7 +300,7 @@ class Session:
         line = command.command_line(argv, sudo=sudo, env=env or {}, timeout=timeout)
         try:
             return command.start(self._transport, line, START_TIMEOUT)
-        except command.DISCONNECTED as error:
+        except command.disconnected() as error:
             raise TransportError(
                 asked,
                 f"the command could not be started: {error or type(error).__name__}",
@@ -373,7 +375,7 @@ class Session:
         while not said.endswith(b"locked\n"):
             try:
                 chunk = channel.recv(4096)
-            except command.DISCONNECTED:
+            except command.disconnected():
                 chunk = b""
             if not chunk:
                 break
@@ -417,7 +419,7 @@ def _beat(channel: paramiko.Channel, stop: threading.Event, lost: threading.Even
     while not stop.wait(LOCK_HEARTBEAT):
         try:
             channel.sendall(b".")
-        except command.DISCONNECTED:
+        except command.disconnected():
             lost.set()
             return
 
@@ -425,7 +427,7 @@ def _beat(channel: paramiko.Channel, stop: threading.Event, lost: threading.Even
 def _release(channel: paramiko.Channel) -> bool:
     """Free the lock and return whether it was held until now."""
     held = not (channel.closed or channel.exit_status_ready())
-    with contextlib.suppress(*command.DISCONNECTED):
+    with contextlib.suppress(*command.disconnected()):
         channel.shutdown_write()
         # wait: who takes the lock next must find this one's work done and its name gone
         channel.status_event.wait(START_TIMEOUT)
