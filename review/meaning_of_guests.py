@@ -51,9 +51,9 @@ def _lost(guest: Guest) -> Lost:
 
 
 def _without_volume(guest: Guest, step: Step) -> bool:
-    """Whether a step is of a disk that has no volume yet, or none any more; its GuestDisk is there longer."""
-    volumes = map(disk_name, guest.of(VOLUME))
-    return guest.whole and kind(step) == DISK and disk_name(step) not in volumes
+    """Whether a step forgets a disk that has no volume yet, or no more; its GuestDisk is there longer."""
+    known = {disk_name(volume) for volume in guest.of(VOLUME)} | {first_disk(s.old) for s in guest.of(DOMAIN)}
+    return guest.whole and kind(step) == DISK and step.op == "delete" and disk_name(step) not in known
 
 
 def _others(guest: Guest, lost: Lost) -> list[Step]:
@@ -205,7 +205,7 @@ def _disks_changed(guest: Guest, domain: Step | None) -> Iterator[Effect]:
     for step in guest.of(DISK, VOLUME):
         if step.op == "update":
             yield from _disk_changed(guest, step)
-        if step.op == "delete" and _without_volume(guest, step):
+        if _without_volume(guest, step):
             sentence = f"its disk {disk_name(step)}, which has no volume, is not wanted any more"
             yield guest.effect(Verdict.SAFE, sentence, (step,))
         boots = domain is not None and domain.op in {"create", "replace"}

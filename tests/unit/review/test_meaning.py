@@ -115,6 +115,9 @@ def test_a_disk_that_was_without_volume_cannot_be_lost() -> None:
     # a plan that leaves out what stays may leave out its volume
     (effect,) = effects(replace(plan(begun), whole=False))
     assert (effect.verdict, effect.subject) == (Verdict.DESTROYS, "g1s1-g2")
+    # a running guest may have open what is gone from its folder
+    (effect, *_) = effects(plan(*with_disk([*rest, begun], "g1s1-g2", "g1s1-g1")))
+    assert (effect.verdict, effect.subject) == (Verdict.DESTROYS, "g1s1-g2")
 
 
 def test_a_disk_that_goes_as_its_guest_is_made_is_not_passed_over() -> None:
