@@ -1,7 +1,7 @@
-"""The networks and bridges of the tests' machines.
+"""The networks, bridges and folders of the tests' machines.
 
-Two clones can be tested side by side on one machine: each with its own number in KVM_LAB_TEST_SLOT, 0 to 24.
-A run of two files at a time (scripts/run-tests) takes two of these numbers, its own and the twelfth after it.
+Two clones can be tested side by side on one machine: each with its own number in KVM_LAB_TEST_SLOT, 0 to 11.
+Of two files at a time (scripts/run-tests), the one has this number and the other the twelfth after it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 from ipaddress import IPv4Address, IPv4Network
 
-_SLOTS = 25
 _NETWORKS_PER_SLOT = 10
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-SLOT = (int(os.environ.get("KVM_LAB_TEST_SLOT", "0")) + 12 * _WORKER) % _SLOTS
+SLOT = int(os.environ.get("KVM_LAB_TEST_SLOT", "0")) + 12 * _WORKER
 
 
 def subnet(number: int) -> IPv4Network:
@@ -28,3 +27,8 @@ def address(host: int, number: int = 0) -> IPv4Address:
 def bridge(name: str) -> str:
     """Return a bridge's name on this machine; `name` has at most 13 letters."""
     return f"{name}{SLOT or ''}"
+
+
+def folder(name: str) -> str:
+    """Return a folder in the clone for machines: what a killed run left in it is of the same places."""
+    return f".lab/test-{name}{SLOT or ''}"

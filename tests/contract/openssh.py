@@ -5,12 +5,15 @@ sshd comes from the Debian package, unpacked only: installing it would start a s
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Self
+
+from testbed import locks
 
 PACKAGES = ("openssh-server", "libwrap0", "libnsl2", "libtirpc3")
 
@@ -36,13 +39,16 @@ def unpack_sshd(folder: Path) -> Path:
     if installed:
         return Path(installed)
     sshd = folder / "root/usr/sbin/sshd"
-    if not sshd.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *PACKAGES], cwd=folder, check=True
-        )
-        for package in folder.glob("*.deb"):
-            subprocess.run(["dpkg-deb", "-x", package, folder / "root"], check=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = locks.take(folder / "lock")
+    try:
+        if not sshd.exists():
+            download = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *PACKAGES]
+            subprocess.run(download, cwd=folder, check=True)
+            for package in folder.glob("*.deb"):
+                subprocess.run(["dpkg-deb", "-x", package, folder / "root"], check=True)
+    finally:
+        os.close(lock)
     return sshd
 
 

@@ -23,7 +23,7 @@ from tests.e2e.conftest import IMAGE
 from tests.e2e.guest import GuestLogin
 from tests.e2e.stack import UP_DEADLINE, Outcome
 
-FOLDER = ROOT / ".lab/test-students"
+FOLDER = ROOT / places.folder("students")
 NETWORK = 7
 _DONE = re.compile(r"^ ?[-+~]+ +(\S+) (\S+) (created|updated|replaced|deleted)\b", re.MULTILINE)
 

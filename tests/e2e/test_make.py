@@ -24,12 +24,13 @@ from tests import places
 from tests.conftest import ROOT
 from tests.contract.conftest import make_key
 
-FOLDER = ROOT / ".lab/test-make"
+TESTBED = places.folder("make")
+FOLDER = ROOT / TESTBED
 BRIDGE = places.bridge("labmake")
 SUBNET = str(places.subnet(4))
 ADDRESS = str(places.address(11, 4))
 DEADLINE = 600.0
-OURS = rf"{BRIDGE}|{re.escape(ADDRESS.removesuffix('11'))}|test-make"
+OURS = rf"{BRIDGE}|{re.escape(ADDRESS.removesuffix('11'))}|{FOLDER.name}"
 SHOWN = (
     "ip -oneline link",
     "ip -oneline address",
@@ -48,8 +49,8 @@ def stack_file(tmp_path: Path) -> Path:
     host: dict[str, Any] = {
         "name": "m1",
         "address": ADDRESS,
-        "identity_file": ".lab/test-make/id_ed25519",
-        "known_hosts": ".lab/test-make/known_hosts",
+        "identity_file": f"{TESTBED}/id_ed25519",
+        "known_hosts": f"{TESTBED}/known_hosts",
         "bridge": {"port": "eth0"},
     }
     path = tmp_path / "Pulumi.made.yaml"
@@ -59,14 +60,16 @@ def stack_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def ended(stack_file: Path) -> Iterator[None]:
+    if FOLDER.exists():  # what a killed run left
+        lab("down", stack_file)
     yield
     lab("down", stack_file)
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 def argv(command: str, stack_file: Path) -> list[str]:
-    places = ["--testbed", ".lab/test-make", "--bridge", BRIDGE, "--range", SUBNET]
-    return [sys.executable, "-m", "lab", command, "--stack", "made", "--stack-file", str(stack_file), *places]
+    where = ["--testbed", TESTBED, "--bridge", BRIDGE, "--range", SUBNET]
+    return [sys.executable, "-m", "lab", command, "--stack", "made", "--stack-file", str(stack_file), *where]
 
 
 def lab(command: str, stack_file: Path) -> subprocess.CompletedProcess[str]:
@@ -242,7 +245,7 @@ def test_a_host_outside_the_testbed_is_never_touched(stack_file: Path, command: 
         {
             "name": "real",
             "address": "192.0.2.77",
-            "known_hosts": ".lab/test-make/known_hosts",
+            "known_hosts": f"{TESTBED}/known_hosts",
             "bridge": {"port": "eth0"},
         }
     )

@@ -44,6 +44,8 @@ def school(
         templates=[{"name": "small", "guests": [guest]}],
         roster=roster(places.address(100, NETWORK), (1, 1, "h1"), (1, 2, "h1"), (2, 1, "h2")),
     )
+    made.make("down")  # what a killed run left
+    shutil.rmtree(FOLDER, ignore_errors=True)
     failed = request.session.testsfailed
     yield made
     if request.session.testsfailed > failed:

@@ -21,7 +21,7 @@ from tests import places
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".lab/cache"
-FOLDER = ROOT / ".lab/test-testbed"
+FOLDER = ROOT / places.folder("testbed")
 BRIDGE = places.bridge("tbtest")
 SUBNET = places.subnet(1)
 ONE = Spec(name="one", address=places.address(11, 1))
@@ -125,7 +125,7 @@ class Apart:
     Forwarding is off, and /run has no more than the folders any machine has.
     """
 
-    folder = ROOT / ".lab/test-killed"
+    folder = ROOT / places.folder("killed")
     bridge = places.bridge("tbkill")
     subnet = str(places.subnet(3))
 
