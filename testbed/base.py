@@ -44,8 +44,13 @@ class Recipe:
         return RECIPES / self.name
 
     def digest(self, *more: bytes) -> str:
-        """Return 16 hexadecimal digits that change with anything the system is made of."""
-        parts = [SUITE.encode(), "\n".join([*self.packages, *self.units, *self.options]).encode(), *more]
+        """Return 16 hexadecimal digits that change with anything the system is made of, or how it is."""
+        parts = [
+            Path(__file__).read_bytes(),
+            SUITE.encode(),
+            "\n".join([*self.packages, *self.units, *self.options]).encode(),
+            *more,
+        ]
         for path in sorted(self.files.rglob("*")):
             if path.is_file():
                 parts += [str(path.relative_to(self.files)).encode(), path.read_bytes()]

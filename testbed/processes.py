@@ -62,6 +62,15 @@ def environment(directory: Path) -> dict[str, str]:
     return {**os.environ, MARK: str(directory.absolute()), "LC_ALL": "C"}
 
 
+def _tools_environment(directory: Path) -> dict[str, str]:
+    """Return the marked environment without what it tells Python.
+
+    That is meant for us: where we keep bytecode, say, in which a system that is being built would look for
+    none of its own.
+    """
+    return {name: value for name, value in environment(directory).items() if not name.startswith("PYTHON")}
+
+
 def run(
     argv: Sequence[str],
     directory: Path,
@@ -75,7 +84,7 @@ def run(
     Raises:
         LabError: it failed; the error holds the last lines of what it said.
     """
-    variables = environment(directory)
+    variables = _tools_environment(directory)
     if scratch is not None:
         variables["TMPDIR"] = str(scratch)
     try:
@@ -103,7 +112,7 @@ def start(argv: Sequence[str], directory: Path, output: IO[bytes], *, cwd: Path)
     """Start a marked process in a session of its own, that outlives this one."""
     child = subprocess.Popen(
         argv,
-        env=environment(directory),
+        env=_tools_environment(directory),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,

@@ -14,6 +14,15 @@ STUBBORN = (
 )
 
 
+def test_tools_are_not_told_what_our_python_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "/ours")
+    monkeypatch.setenv("OTHER", "kept")
+    seen = processes.run(["env"], tmp_path, "look at the environment").splitlines()
+    assert "OTHER=kept" in seen
+    assert f"{processes.MARK}={tmp_path}" in seen
+    assert [line for line in seen if line.startswith("PYTHON")] == []
+
+
 def start(directory: Path, code: str = "import time; time.sleep(60)") -> processes.Process:
     with (directory / "output").open("wb") as output:
         return processes.start([sys.executable, "-c", code], directory, output, cwd=directory)
