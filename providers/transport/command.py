@@ -106,10 +106,12 @@ class _Lines:
 
 
 def command_line(
-    argv: Sequence[str], *, sudo: bool, env: Mapping[str, str], timeout: float | None = None
+    argv: Sequence[str], *, sudo: bool, env: Mapping[str, str], fed: bool, timeout: float | None = None
 ) -> str:
     """Return the line for the login shell that runs `argv` with a known environment.
 
+    Not `fed`, its stdin is empty, without an end of ours that could come when the command has ended: sshd
+    ends the connection for that (RFC 4254, 5.3: nothing may follow a channel's close).
     With `timeout` the host ends the command itself (coreutils timeout), so that none outlives a
     client that is gone. The values of `env` can be read in the process list: never a secret.
     """
@@ -119,7 +121,7 @@ def command_line(
         line = ["env", "LC_ALL=C", "sudo", "-n", "--", *line]
     if timeout is not None:
         line += ["timeout", "-k", str(KILL_AFTER), "--", str(math.ceil(timeout))]
-    return shlex.join([*line, *argv])
+    return shlex.join([*line, *argv]) + ("" if fed else " </dev/null")
 
 
 def start(transport: paramiko.Transport, line: str, timeout: float) -> paramiko.Channel:
@@ -146,11 +148,13 @@ def start(transport: paramiko.Transport, line: str, timeout: float) -> paramiko.
 def finish(
     channel: paramiko.Channel,
     *,
-    stdin: Iterable[bytes],
+    stdin: Iterable[bytes] | None,
     timeout: float,
     on_line: Callable[[str], None] | None,
 ) -> Finished:
     """Feed `stdin`, drain the outputs until the command ends, and return how it ended.
+
+    `stdin` is None for a command that is not fed, see `command_line`.
 
     Raises:
         ConnectionLostError: the connection ended first; what the command did is unknown.
@@ -190,8 +194,11 @@ def close(channel: paramiko.Channel) -> None:
 
 
 @contextlib.contextmanager
-def _feeding(channel: paramiko.Channel, chunks: Iterable[bytes]) -> Iterator[None]:
+def _feeding(channel: paramiko.Channel, chunks: Iterable[bytes] | None) -> Iterator[None]:
     """Send `chunks` and the end of stdin from a thread of its own, as the outputs must be drained."""
+    if chunks is None:
+        yield
+        return
     failure: list[Exception] = []
 
     def feed() -> None:
@@ -204,11 +211,15 @@ def _feeding(channel: paramiko.Channel, chunks: Iterable[bytes]) -> Iterator[Non
             close(channel)
         else:
             with contextlib.suppress(*disconnected()):
-                channel.shutdown_write()
+                if not channel.exit_status_ready():
+                    channel.shutdown_write()
 
-    threading.Thread(target=feed, daemon=True, name="ssh-stdin").start()
+    thread = threading.Thread(target=feed, daemon=True, name="ssh-stdin")
+    thread.start()
     try:
         yield
+        # what it is about to send must not come after the channel's close
+        thread.join(ANSWER_GRACE)
     finally:
         if failure:
             raise failure[0]

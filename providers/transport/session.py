@@ -135,7 +135,7 @@ class Session:
             AuthError: sudo wants a password.
             TransportError: the connection was lost; whether the command ended is unknown.
         """
-        chunks = [stdin] if stdin else []
+        chunks = [stdin] if stdin else None
         asked = f"run {_shortened(shlex.join(argv))}"
         done = self._execute(argv, asked, chunks, timeout=timeout, env=env, on_line=on_line)
         result = Result(tuple(argv), done.exit_status, _text(done.stdout), _text(done.stderr))
@@ -164,7 +164,7 @@ class Session:
 
         The folder must exist. A symbolic link at `path` is replaced, not followed. Owner is root.
         """
-        self._replace(path, [data] if data else [], len(data), mode, FILE_TIMEOUT)
+        self._replace(path, [data] if data else None, len(data), mode, FILE_TIMEOUT)
 
     def remove(self, path: str) -> bool:
         """Remove the file `path`; True if it was there."""
@@ -223,7 +223,7 @@ class Session:
         asked = f"{self.endpoint.host}: hold the lock {name!r}"
         path = f"{LOCK_FOLDER}/{name}.lock"
         argv = _script("hold-lock.sh", path, _whoami(), str(int(timeout)), str(LOCK_IDLE))
-        channel = self._start(argv, asked, env=None, timeout=None)
+        channel = self._start(argv, asked, env=None, fed=True, timeout=None)
         with command.closing(channel):
             self._await_lock(channel, asked, timeout)
             lost = threading.Event()
@@ -234,6 +234,7 @@ class Session:
                 yield
             finally:
                 stop.set()
+                beat.join(START_TIMEOUT)  # its last dot must not follow the end
                 still_held = _release(channel)
             if lost.is_set() or not still_held:
                 raise TransportError(
@@ -286,7 +287,9 @@ class Session:
                 "AllowTcpForwarding yes",
             ) from error
 
-    def _replace(self, path: str, chunks: Iterable[bytes], size: int, mode: int, timeout: float) -> None:
+    def _replace(
+        self, path: str, chunks: Iterable[bytes] | None, size: int, mode: int, timeout: float
+    ) -> None:
         asked = f"write {path} ({size} bytes)"
         argv = _script("write-file.sh", path, f"{mode:04o}", str(size))
         done = self._execute(argv, asked, chunks, timeout=timeout)
@@ -294,10 +297,16 @@ class Session:
             raise self._failed(asked, done, _text(done.stderr))
 
     def _start(
-        self, argv: Sequence[str], asked: str, *, env: Mapping[str, str] | None, timeout: float | None
+        self,
+        argv: Sequence[str],
+        asked: str,
+        *,
+        env: Mapping[str, str] | None,
+        fed: bool,
+        timeout: float | None,
     ) -> paramiko.Channel:
         sudo = self.endpoint.user != "root"
-        line = command.command_line(argv, sudo=sudo, env=env or {}, timeout=timeout)
+        line = command.command_line(argv, sudo=sudo, env=env or {}, fed=fed, timeout=timeout)
         try:
             return command.start(self._transport, line, START_TIMEOUT)
         except command.disconnected() as error:
@@ -311,14 +320,14 @@ class Session:
         self,
         argv: Sequence[str],
         what: str,
-        stdin: Iterable[bytes] = (),
+        stdin: Iterable[bytes] | None = None,
         *,
         timeout: float,
         env: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> command.Finished:
         asked = f"{self.endpoint.host}: {what}"
-        channel = self._start(argv, asked, env=env, timeout=timeout)
+        channel = self._start(argv, asked, env=env, fed=stdin is not None, timeout=timeout)
         try:
             done = command.finish(channel, stdin=stdin, timeout=timeout, on_line=on_line)
         except command.ConnectionLostError as error:

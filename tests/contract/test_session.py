@@ -80,6 +80,10 @@ class TestRun:
         result = session.run(["sha256sum"], stdin=ALL_BYTES)
         assert result.stdout.split()[0] == hashlib.sha256(ALL_BYTES).hexdigest()
 
+    def test_a_command_that_is_not_fed_needs_no_end_of_ours(self, session: Session) -> None:
+        assert session.run(["readlink", "/proc/self/fd/0"]).stdout == "/dev/null\n"
+        assert session.run(["cat"]).stdout == ""
+
     def test_command_that_leaves_its_stdin_unread(self, session: Session) -> None:
         assert session.run(["true"], stdin=ALL_BYTES * 8).exit_status == 0
 
