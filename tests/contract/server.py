@@ -28,9 +28,9 @@ _CHUNK = 64 << 10
 class _Permissions(paramiko.ServerInterface):
     """One user key may log in, run commands and open TCP connections."""
 
-    def __init__(self, user_key: paramiko.PKey, start: Callable[[paramiko.Channel, str], None]) -> None:
+    def __init__(self, user_key: paramiko.PKey) -> None:
         self._user_key = user_key
-        self._start = start
+        self.asked: list[tuple[paramiko.Channel, str]] = []
         self.destinations: dict[int, tuple[str, int]] = {}
 
     def get_allowed_auths(self, _username: str) -> str:
@@ -44,7 +44,7 @@ class _Permissions(paramiko.ServerInterface):
         return OPEN_SUCCEEDED if kind == "session" else OPEN_FAILED_UNKNOWN_CHANNEL_TYPE
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        self._start(channel, command.decode())
+        self.asked.append((channel, command.decode()))
         return True
 
     def check_channel_direct_tcpip_request(
@@ -57,6 +57,18 @@ class _Permissions(paramiko.ServerInterface):
         except OSError:
             return OPEN_FAILED_CONNECT_FAILED
         return OPEN_SUCCEEDED
+
+
+class _Transport(paramiko.Transport):
+    """Starts a command once the request for it was answered: it may end before paramiko has answered."""
+
+    permissions: _Permissions
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)  # type: ignore[misc]  # not in the stubs
+        # in the thread of the transport, what follows a request is its answer
+        while threading.current_thread() is self and self.permissions.asked:
+            _start_command(*self.permissions.asked.pop())
 
 
 class InProcessServer:
@@ -95,11 +107,11 @@ class InProcessServer:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
-        transport = paramiko.Transport(sock)
+        transport = _Transport(sock)
         self._transports.append(transport)
         for key in self._host_keys:
             transport.add_server_key(key)
-        permissions = _Permissions(self._user_key, _start_command)
+        transport.permissions = permissions = _Permissions(self._user_key)
         try:
             transport.start_server(server=permissions)
         except (paramiko.SSHException, EOFError, OSError):
