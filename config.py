@@ -302,8 +302,8 @@ class Host(Section):
     """GiB that its guests' disks may grow to together, kept ones too; left out, it is not looked at."""
     shutdown_timeout: Annotated[int, *number(1, 3600, "seconds")] = 180
     """Seconds that a guest may take to power off, when it must, before its power is cut."""
-    parallel: Annotated[int, *number(1, 64, "guests")] = 8
-    """Guests that are created, and that boot, at once."""
+    parallel: Annotated[int, *number(1, 64, "guests")] | None = None
+    """Guests that are created, and that boot, at once; left out, 8, and emulated ones boot one a core."""
     bridge_netfilter: Switch | None = None
     """Whether what its bridges pass on goes through its firewall; left out, it stays as the host has it."""
     bridge: Bridge

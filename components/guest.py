@@ -246,7 +246,7 @@ class Guest(pulumi.ComponentResource):
             "console_log": libvirt.console_log(self._domain_name),
             "domain_id": domain.id,
             "seed": digest,
-            "parallel": self._on.host.parallel,
+            "parallel": self._on.boots_at_once,
         }
         return GuestReady(self._name, props, pulumi.ResourceOptions(parent=self))
 

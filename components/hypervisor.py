@@ -9,6 +9,7 @@ import pulumi
 
 import config
 from components import libvirt
+from providers import boot_slots
 from providers.apt_packages import AptPackages
 from providers.base_image import BaseImage, base_image_file
 from providers.bridge_netfilter import BridgeNetfilter
@@ -46,6 +47,7 @@ class HypervisorHost(pulumi.ComponentResource):
         bridge: its bridge.
         bridge_name: the bridge's name, known once it is made: who uses it gives way when it is made anew.
         libvirt: its libvirt.
+        boots_at_once: how many of its guests may boot at once.
         bases: the base images on it, by name.
         base_files: their paths on the host, by name; known before the host is asked.
         provider: the provider of libvirt's things on it.
@@ -86,15 +88,21 @@ class HypervisorHost(pulumi.ComponentResource):
         }
         self.bases = {image.name: self._base_image(image) for image in used}
         self.provider = libvirt.provider(
-            host.endpoint, host.shutdown_timeout, host.parallel, pulumi.ResourceOptions(parent=self)
+            host.endpoint,
+            host.shutdown_timeout,
+            host.parallel or boot_slots.DEFAULT,
+            pulumi.ResourceOptions(parent=self),
         )
         in_libvirt = pulumi.ResourceOptions(parent=self, provider=self.provider, depends_on=[self.libvirt])
         self.pool = libvirt.pool(host.endpoint, stack, in_libvirt)
+        facts = pulumi.Output.all(self.libvirt.domain_type, self.libvirt.cores)
+        self.boots_at_once = facts.apply(lambda known: boot_slots.limit(host.parallel, *known))
         self.summary = {
             "address": host.address,
             "bridge": host.bridge.name,
             "ports": self.bridge.ports,
             "domain_type": self.libvirt.domain_type,
+            "boots_at_once": self.boots_at_once,
         }
         self.register_outputs({**self.summary, "libvirt_version": self.libvirt.libvirt_version})
 

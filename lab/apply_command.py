@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import config
 from components import libvirt
@@ -14,6 +15,7 @@ from lab.settings import Settings
 from lab.stack import engine_with_state
 from lab.student_commands import named, turn, up_for
 from lab.terminal import say
+from providers import boot_slots
 from providers.errors import LabError
 from providers.guest_power import power_off
 from providers.guest_ready import GuestReadyInputs, GuestReadyProvider
@@ -29,24 +31,22 @@ def apply(settings: Settings) -> int:
         status = up_for(settings, environments)
         if status == 0:
             engine = engine_with_state(settings)
-            _boot_all_again(settings.stack, environments, engine.outputs(settings.stack)["guests"])
+            _boot_all_again(settings.stack, environments, engine.outputs(settings.stack))
             names = ", ".join(one.name for one in environments)
             say(f"applied to {names} in {time.monotonic() - start:.0f} s")
     return status
 
 
-def _boot_all_again(
-    stack: str, environments: Sequence[Environment], logins: Mapping[str, Mapping[str, str]]
-) -> None:
+def _boot_all_again(stack: str, environments: Sequence[Environment], outputs: Mapping[str, Any]) -> None:
     """Boot all guests of the environments; when one fails the others still end before its error is raised."""
     guests = [(one.host, guest) for one in environments for guest in one.guests]
     with ThreadPoolExecutor(max(1, len(guests))) as pool:
-        boots = [pool.submit(_boot_again, stack, host, guest, logins[guest.name]) for host, guest in guests]
+        boots = [pool.submit(_boot_again, stack, host, guest, outputs) for host, guest in guests]
         for boot in boots:
             boot.result()
 
 
-def _boot_again(stack: str, host: config.Host, guest: config.Guest, login: Mapping[str, str]) -> None:
+def _boot_again(stack: str, host: config.Host, guest: config.Guest, outputs: Mapping[str, Any]) -> None:
     domain = f"{stack}-{guest.name}"
     with connect(host.endpoint) as session:
         # an error where it is gone: it would pass for one that is off
@@ -64,11 +64,11 @@ def _boot_again(stack: str, host: config.Host, guest: config.Guest, login: Mappi
             "guest": guest.name,
             "domain": domain,
             "address": guest.address.ip,
-            "public_key": login["host_key"],
+            "public_key": outputs["guests"][guest.name]["host_key"],
             "console_log": libvirt.console_log(domain),
             "domain_id": "",
             "seed": "",
-            "parallel": host.parallel,
+            "parallel": outputs["hosts"][host.name].get("boots_at_once", boot_slots.DEFAULT),
         }
     )
     GuestReadyProvider().create_thing(inputs)

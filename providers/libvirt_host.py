@@ -92,16 +92,18 @@ class LibvirtHost(HostResource, module="kvm", name="LibvirtHost"):
         domain_type: "kvm" where the host's hardware helps (/dev/kvm can be used), else "qemu".
         libvirt_version: such as "9.0.0".
         hostname: the host's name as libvirt knows it.
+        cores: how many the host has for its guests, nproc(1).
     """
 
     domain_type: pulumi.Output[str]
     libvirt_version: pulumi.Output[str]
     hostname: pulumi.Output[str]
+    cores: pulumi.Output[float | None]
 
     def __init__(
         self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        outputs = ("domain_type", "libvirt_version", "hostname")
+        outputs = ("domain_type", "libvirt_version", "hostname", "cores")
         super().__init__(LibvirtHostProvider(), name, props, outputs=outputs, opts=opts)
 
 
@@ -128,4 +130,5 @@ def _describe(session: Session) -> dict[str, Any]:
         "domain_type": virsh.parse_domain_type(capabilities),
         "libvirt_version": virsh.parse_library_version(version),
         "hostname": hostname.strip(),
+        "cores": int(session.run(["nproc"]).stdout),
     }

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _GROUP = "kvm-lab"
-_EMPTYING = 10.0
+_EMPTYING = 60.0  # seconds; the memory of many killed guests is not given back at once
 
 
 def scope(unit: str) -> list[str]:

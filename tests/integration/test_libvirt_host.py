@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,7 @@ def test_a_running_libvirt_is_described_and_left_running(hypervisor: Machine) ->
     made = provider.create(inputs_on(hypervisor))
     outs = made.outs or {}
     assert outs["domain_type"] == "qemu"  # the machines of the tests have no /dev/kvm
+    assert outs["cores"] == len(os.sched_getaffinity(0))
     assert outs["hostname"] == hypervisor.name
     assert int(outs["libvirt_version"].split(".")[0]) >= 7
     assert provider.read(made.id, outs).outs == outs

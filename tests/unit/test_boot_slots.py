@@ -36,6 +36,24 @@ class Gauge:
             self.inside -= 1
 
 
+@pytest.mark.parametrize(
+    ("parallel", "domain_type", "cores", "limit"),
+    [
+        (None, "qemu", 2.0, 2),
+        (None, "qemu", 64.0, boot_slots.DEFAULT),
+        (None, "kvm", 2.0, boot_slots.DEFAULT),
+        (None, "qemu", None, boot_slots.DEFAULT),
+        (None, None, None, boot_slots.DEFAULT),
+        (5, "qemu", 2.0, 5),
+        (64, "kvm", 8.0, 64),
+    ],
+)
+def test_left_out_the_limit_is_what_the_host_can_boot(
+    parallel: int | None, domain_type: str | None, cores: float | None, limit: int
+) -> None:
+    assert boot_slots.limit(parallel, domain_type, cores) == limit
+
+
 @pytest.mark.parametrize("parallel", [1, 3, 8])
 def test_never_more_than_the_limit_are_inside_and_the_limit_is_reached(parallel: int) -> None:
     gauge, together = Gauge(), threading.Barrier(parallel)

@@ -64,7 +64,7 @@ class Mocks(pulumi.runtime.Mocks):
     """Answers as the engine would after everything was created."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        made: dict[str, Any] = {"domain_type": "qemu", "libvirt_version": "9.0.0"}
+        made: dict[str, Any] = {"domain_type": "qemu", "libvirt_version": "9.0.0", "cores": 2.0}
         if args.typ.endswith("kvm:SshHostKey"):
             made = {"private_key": {SECRET_MARK: "1b47061264138c4ac30d75fd1eb44270", "value": PRIVATE}}
             made["public_key"] = KEY
@@ -354,6 +354,11 @@ def test_a_hosts_limit_reaches_libvirt_and_whoever_boots_its_guests(tmp_path: Pa
     asked = declare(described.model_copy(update={"hosts": hosts}))
     assert inputs(asked["GuestReady", "web"])["parallel"] == 3
     assert parse_qs(urlsplit(inputs(asked["libvirt", "g1s1"])["uri"]).query)["slots"] == ["3"]
+
+
+def test_without_a_limit_emulated_guests_boot_one_a_core(requests: Requests) -> None:
+    assert inputs(requests["GuestReady", "web"])["parallel"] == 2
+    assert parse_qs(urlsplit(inputs(requests["libvirt", "g1s1"])["uri"]).query)["slots"] == ["8"]
 
 
 def test_a_stack_cannot_take_the_pool_of_base_images() -> None:
