@@ -14,7 +14,7 @@ from tests import places
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".lab/cache"
 IMAGES = ROOT / ".lab/images"
-DIRECTORY = ROOT / f".lab/test{places.SLOT or ''}"
+DIRECTORY = ROOT / f".lab/test{places.SUFFIX}"
 LONGEST = (
     "e2e/test_student_environments.py",
     "e2e/test_lifecycle.py",

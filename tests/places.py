@@ -12,6 +12,8 @@ from ipaddress import IPv4Address, IPv4Network
 _NETWORKS_PER_SLOT = 10
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 SLOT = int(os.environ.get("KVM_LAB_TEST_SLOT", "0")) + 12 * _WORKER
+SUFFIX = str(SLOT or "")
+"""What the names of this run end in, where they would be those of another one."""
 
 
 def subnet(number: int) -> IPv4Network:
@@ -26,9 +28,9 @@ def address(host: int, number: int = 0) -> IPv4Address:
 
 def bridge(name: str) -> str:
     """Return a bridge's name on this machine; `name` has at most 13 letters."""
-    return f"{name}{SLOT or ''}"
+    return f"{name}{SUFFIX}"
 
 
 def folder(name: str) -> str:
     """Return a folder in the clone for machines: what a killed run left in it is of the same places."""
-    return f".lab/test-{name}{SLOT or ''}"
+    return f".lab/test-{name}{SUFFIX}"

@@ -106,7 +106,7 @@ def test_only_half_of_a_disk_deleted_is_a_disk_deleted() -> None:
     assert (effect.verdict, effect.subject) == (Verdict.DESTROYS, "web-g1")
 
 
-def test_a_disk_that_was_without_volume_cannot_be_lost() -> None:
+def test_a_disk_that_has_no_volume_cannot_be_lost() -> None:
     steps = guest("g1s1", 1, "g1s1", generation=2)
     begun = deleted(of_guest(f"{KVM}GuestDisk", steps, "g1s1-g2"))
     rest = [step for step in steps if step.name != "g1s1-g2"]
