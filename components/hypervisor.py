@@ -102,7 +102,7 @@ class HypervisorHost(pulumi.ComponentResource):
             "bridge": host.bridge.name,
             "ports": self.bridge.ports,
             "domain_type": self.libvirt.domain_type,
-            "boots_at_once": self.boots_at_once,
+            "cores": self.libvirt.cores,
         }
         self.register_outputs({**self.summary, "libvirt_version": self.libvirt.libvirt_version})
 

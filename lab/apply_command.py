@@ -47,7 +47,7 @@ def _boot_all_again(stack: str, environments: Sequence[Environment], outputs: Ma
 
 
 def _boot_again(stack: str, host: config.Host, guest: config.Guest, outputs: Mapping[str, Any]) -> None:
-    domain = f"{stack}-{guest.name}"
+    domain, made = f"{stack}-{guest.name}", outputs["hosts"][host.name]
     with connect(host.endpoint) as session:
         # an error where it is gone: it would pass for one that is off
         session.run([*VIRSH, "domstate", "--domain", domain])
@@ -68,7 +68,7 @@ def _boot_again(stack: str, host: config.Host, guest: config.Guest, outputs: Map
             "console_log": libvirt.console_log(domain),
             "domain_id": "",
             "seed": "",
-            "parallel": outputs["hosts"][host.name].get("boots_at_once", boot_slots.DEFAULT),
+            "parallel": boot_slots.limit(host.parallel, made["domain_type"], made.get("cores")),
         }
     )
     GuestReadyProvider().create_thing(inputs)
