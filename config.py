@@ -579,7 +579,9 @@ def mac_address(stack: str, guest: str) -> str:
 
 def stack_file_schema() -> dict[str, Any]:
     """Return the JSON schema of a whole stack file."""
-    schema = Lab.model_json_schema()
+    from stackfile.described import Described  # noqa: PLC0415 - only this reads its sources
+
+    schema = Lab.model_json_schema(schema_generator=Described)
     options = schema["properties"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
