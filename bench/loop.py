@@ -54,7 +54,7 @@ create() {{
     cloud-localds --network-config="$1.network" "$1.iso" "$1.user" "$1.meta"
     virt-install --quiet --connect qemu:///system --import --noautoconsole --name "$1" \\
         --memory {plan.memory_mib} --vcpus 1 --machine pc --virt-type {plan.domain_type} \\
-        --osinfo debian11 --graphics none {_cache(plan.domain_type)} \\
+        --osinfo debian11 --graphics vnc,listen=127.0.0.1 --video vga {_cache(plan.domain_type)} \\
         --network "bridge={plan.bridge},model=virtio,mac=$2" \\
         --disk "path={FOLDER}/$1.qcow2,bus=virtio" --disk "path={FOLDER}/$1.iso,device=cdrom,bus=ide"
 }}
