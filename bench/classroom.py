@@ -20,7 +20,7 @@ from lab.report import SSH_PORT, Login
 from lab.settings import Settings
 from lab.stack import engine_of, stack_arguments
 from providers.base_image import base_image_file
-from providers.errors import LabError, tail
+from providers.errors import LabError
 from testbed import Machine, Testbed, processes
 from testbed.lab import IMAGES
 
@@ -36,6 +36,12 @@ _LOOK = 5.0  # seconds
 _POWER_OFF = 180  # seconds
 _HOST_NUMBER, _SPARE_NUMBER = 11, 12
 _VIRSH = "virsh -q -c qemu:///system"
+
+
+class CommandFailed(LabError):  # noqa: N818 - the name says what happened
+    """A command that is measured failed, for one guest among many perhaps, as its output says somewhere."""
+
+    seen_lines = 400
 
 
 def address(number: int) -> str:
@@ -238,4 +244,4 @@ class Classroom:
             check=False,
         )
         if done.returncode != 0:
-            raise LabError(shlex.join(argv), tail(done.stdout), "mend what it names, then run it again")
+            raise CommandFailed(shlex.join(argv), done.stdout, "mend what it names, then run it again")
