@@ -74,7 +74,7 @@ def _students(options: argparse.Namespace, _arguments: Sequence[str]) -> int:
     else:
         sys.stdout.write(f"{student_report.table(classes)}\n\n{facts}\n{_measured(options)}\n")
         sys.stdout.write(f"{students.LEGEND}\n\n")
-        sys.stdout.write(f"{report.lines_of(bounds, student_report.beside_boot(classes))}\n")
+        sys.stdout.write(f"{report.lines_of(bounds)}\n")
     return 0 if all(bound.holds for bound in bounds) else 1
 
 

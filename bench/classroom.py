@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from lab.settings import Settings
 from lab.stack import engine_of, stack_arguments
 from providers.base_image import base_image_file
 from providers.errors import LabError
+from providers.state.virsh import parse_block_sources
 from testbed import Machine, Testbed, processes
 from testbed.lab import IMAGES
 
@@ -32,8 +34,9 @@ PATIENCE = 1800.0
 """Seconds that guests may take to answer, or to come to rest."""
 IDLE = 0.15
 """Cores' worth of time that a guest at rest uses at most, emulated as it is."""
+BUSY = 0.9
+"""Share of the machine's cores from which on it has no rest, however many guests there are."""
 _LOOK = 5.0  # seconds
-_POWER_OFF = 180  # seconds
 _HOST_NUMBER, _SPARE_NUMBER = 11, 12
 _VIRSH = "virsh -q -c qemu:///system"
 
@@ -200,14 +203,14 @@ class Classroom:
         argv = [*shlex.split(login.command(str(known_hosts))), command]
         return processes.run(argv, self.bed.directory, f"{where}: {command}")
 
-    def boot(self, domain: str, where: str) -> Timing:
-        """Shut a guest down, start it, and return how long the start took.
+    def first_boot(self, domain: str, where: str) -> Timing:
+        """Cut a guest's power, give it an empty disk, start it, and return how long the start took.
 
         Raises:
-            LabError: it did not power off, or not answer.
+            LabError: it did not answer.
         """
-        off = f"until {_VIRSH} domstate {domain} | grep -q off; do sleep 1; done"
-        self.on_host(f"{_VIRSH} shutdown {domain}; timeout {_POWER_OFF} sh -c {shlex.quote(off)}")
+        disk, *_ = parse_block_sources(self.on_host(f"virsh -c qemu:///system domblklist {domain}"))
+        self.on_host(f"{_VIRSH} destroy {domain}\n{loop.new_disk(self.plan(), shlex.quote(disk))}")
         return timed(lambda: self.on_host(f"{_VIRSH} start {domain}"), [where], patience=PATIENCE)
 
     def settle(self, running: int) -> None:
@@ -217,7 +220,8 @@ class Classroom:
             LabError: they do not come to rest.
         """
         deadline = time.monotonic() + PATIENCE
-        while (used := self._cores_used()) > IDLE * running:
+        rest = min(IDLE * running, BUSY * (os.cpu_count() or 1))
+        while (used := self._cores_used()) > rest:
             if time.monotonic() > deadline:
                 raise LabError(
                     f"wait until {running} guests are at rest",

@@ -50,7 +50,7 @@ set -eu
 mkdir -p {FOLDER}
 cd {FOLDER}
 create() {{
-    {_new_disk(plan, '"$1"')}
+    {new_disk(plan, '"$1.qcow2"')}
     cloud-localds --network-config="$1.network" "$1.iso" "$1.user" "$1.meta"
     virt-install --quiet --connect qemu:///system --import --noautoconsole --name "$1" \\
         --memory {plan.memory_mib} --vcpus 1 --machine pc --virt-type {plan.domain_type} \\
@@ -63,7 +63,13 @@ create() {{
 
 def reset(plan: Plan, name: str) -> str:
     """Return the script that gives a guest a new disk."""
-    return f"set -eu\ncd {FOLDER}\nvirsh -q destroy {name}\n{_new_disk(plan, name)}\nvirsh -q start {name}\n"
+    disk = new_disk(plan, f"{name}.qcow2")
+    return f"set -eu\ncd {FOLDER}\nvirsh -q destroy {name}\n{disk}\nvirsh -q start {name}\n"
+
+
+def new_disk(plan: Plan, file: str) -> str:
+    """Return the command that makes an empty disk; `file` is a word of the shell."""
+    return f"qemu-img create -q -b {shlex.quote(plan.base)} -F qcow2 -f qcow2 {file} {plan.disk_gib}G"
 
 
 def remove(names: Iterable[str]) -> str:
@@ -86,10 +92,6 @@ def _cache(domain_type: str) -> str:
         return ""
     path = "./features/tcg/tb-cache"
     return f"--xml {path}={cache.text} --xml {path}/@unit={cache.get('unit')}"
-
-
-def _new_disk(plan: Plan, name: str) -> str:
-    return f"qemu-img create -q -b {shlex.quote(plan.base)} -F qcow2 -f qcow2 {name}.qcow2 {plan.disk_gib}G"
 
 
 def _seed_files(guest: LoopGuest) -> str:

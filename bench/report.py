@@ -84,10 +84,11 @@ def beside_plain(takeover: Row) -> str:
     return f"takeover: {_said(_ratios(takeover))} of by hand without bridge_hw and its sleep of 1 s"
 
 
-def lines_of(bounds: Iterable[Bound], beside: str) -> str:
+def lines_of(bounds: Iterable[Bound], *beside: str) -> str:
     """Return the bounds, and what is told beside them without one, as lines of at most 80 columns."""
     lines = [("holds" if bound.holds else "BROKEN", bound.sentence) for bound in bounds]
-    return "\n".join(_wrapped(word, sentence) for word, sentence in [*lines, ("noted", beside)])
+    lines += [("noted", sentence) for sentence in beside]
+    return "\n".join(_wrapped(word, sentence) for word, sentence in lines)
 
 
 def as_json(rows: Iterable[Row], bounds: Iterable[Bound]) -> dict[str, Any]:

@@ -13,11 +13,7 @@ from bench.report import Bound, spread
 WORST_CREATE = 1.1
 """Making environments may take at most this much of what the loop takes for as many."""
 WORST_RESET = 5.0
-"""A reset may take at most so many seconds more than the first boot of a guest with a new disk.
-
-That boot is what the loop's reset is: the power is cut, an overlay made, the domain started.
-"""
-_LABELS = {"create": "create", "reset": "reset of 1", "boot": "boot of 1"}
+"""A reset may take at most so many seconds more than the first boot of the same guest, its disk at hand."""
 _WIDTHS = (8, 11, 6, 11, 8, 14, 11, 10)
 
 
@@ -27,13 +23,13 @@ class Steps:
 
     Attributes:
         create: making all of them, until the last answers.
-        reset: a new disk for one of them, the others idle.
-        boot: starting the same one, shut off before, the others idle.
+        resets: a new disk for one of them, the others idle.
+        boots: starting the same one with a new disk made before, the others idle; ours alone.
     """
 
     create: Timing
-    reset: Timing
-    boot: Timing
+    resets: Sequence[Timing]
+    boots: Sequence[Timing] = ()
 
 
 @dataclass(frozen=True)
@@ -62,19 +58,29 @@ class Class:
 
     @property
     def reset_excess(self) -> list[float]:
-        """Seconds that our reset took longer than the first boot of a new disk."""
-        return self.each(lambda one: one.ours.reset.answer - one.loop.reset.answer)
+        """Seconds that our resets took longer than the first boots between them, on average."""
+        return self.each(lambda one: _mean(one.ours.resets) - _mean(one.ours.boots))
 
 
 def table(classes: Iterable[Class]) -> str:
     """Return the figures as lines of at most 80 columns; of several rounds, their medians."""
     lines = [_line("guests", "step", "by", "answer, s", "ratio", "per guest, s", "silent, s", "ended, s")]
     for one in classes:
-        ours, loop = ([getattr(both, side) for both in one.rounds] for side in ("ours", "loop"))
-        for step, label in _LABELS.items():
-            us, them = (_median([getattr(steps, step) for steps in side]) for side in (ours, loop))
-            whole = step == "create"
-            lines += _rows(str(one.count) if whole else "", label, us, them, guests=one.count if whole else 0)
+        lines += _rows(
+            str(one.count),
+            "create",
+            _median([both.ours.create for both in one.rounds]),
+            _median([both.loop.create for both in one.rounds]),
+            guests=one.count,
+        )
+        lines += _rows(
+            "",
+            "reset of 1",
+            _median([reset for both in one.rounds for reset in both.ours.resets]),
+            _median([reset for both in one.rounds for reset in both.loop.resets]),
+        )
+        boot = _median([boot for both in one.rounds for boot in both.ours.boots])
+        lines.append(_line("", "1st boot", "us", *_cells(boot, "", 0)))
     return "\n".join(lines)
 
 
@@ -92,19 +98,13 @@ def verdict(classes: Iterable[Class]) -> list[Bound]:
     return bounds
 
 
-def beside_boot(classes: Iterable[Class]) -> str:
-    """Return how our resets relate to the later boots of the same guest, whose disk is not new; no bound."""
-    more = ", ".join(f"{spread(_beside_boot(one), '.1f')} s among {one.count}" for one in classes)
-    return f"reset: a later boot and {more}; a first boot has more to do"
-
-
 def as_json(classes: Iterable[Class], bounds: Iterable[Bound]) -> dict[str, Any]:
     """Return everything that was measured, for programs."""
     return {"classes": [asdict(one) for one in classes], "bounds": [asdict(bound) for bound in bounds]}
 
 
-def _beside_boot(one: Class) -> list[float]:
-    return one.each(lambda both: both.ours.reset.answer - both.ours.boot.answer)
+def _mean(timings: Sequence[Timing]) -> float:
+    return statistics.mean(timing.answer for timing in timings)
 
 
 def _rows(count: str, step: str, ours: Timing, loop: Timing, *, guests: int = 0) -> list[str]:

@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from pathlib import Path
+from typing import Literal
 
 from bench import loop
-from bench.answers import timed
+from bench.answers import Timing, timed
 from bench.classroom import (
     HOST,
     HOST_ADDRESS,
@@ -44,9 +45,12 @@ answer: from the command to the last guest's SSH banner, looked for each 0.5 s;
 silent: the guest's server was gone; ended: the command was over. create, us:
 pulumi up as make up runs it; loop: qemu-img, cloud-localds, virt-install, in a
 shell on the host. reset, us: make reset, which shuts the guest down and keeps
-its disk; loop: virsh destroy, qemu-img, virsh start. boot: virsh start of the
-guest, shut down before. Reset and boot: of one guest, the others at rest."""
+its disk; loop: virsh destroy, qemu-img, virsh start. 1st boot: virsh start of
+our guest with an empty disk. Reset and boot: of one guest, the others at rest;
+of ours two each, reset, boot, boot, reset, as the machine's speed drifts."""
 _OURS, _LOOPS = 121, 21
+
+Turn = Literal["reset", "boot"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class _Side:
         host_key: returns the last one's, once it is made.
         reset: gives the last one a new disk.
         remove: takes all away.
+        turns: the last one's resets and first boots, in order.
     """
 
     name: str
@@ -70,6 +75,7 @@ class _Side:
     host_key: Callable[[], str]
     reset: Callable[[], object]
     remove: Callable[[], object]
+    turns: Sequence[Turn]
 
 
 def measure(counts: Sequence[int], rounds: int) -> tuple[list[Class], str]:
@@ -115,24 +121,32 @@ def _both(room: Classroom, count: int, *, we_begin: bool) -> Round:
 
 
 def _steps(room: Classroom, side: _Side) -> Steps:
-    """Make the guests of one side, reset and start the last of them, and take all away again."""
-    count, domain, last = len(side.domains), side.domains[-1], side.addresses[-1]
-    _say(f"{count} by {side.name}: create")
+    """Make the guests of one side, give the last of them new disks in turns, and take all away again."""
+    _say(f"{len(side.domains)} by {side.name}: create")
     create = timed(side.create, side.addresses, patience=PATIENCE)
     host_key = side.host_key()
-    room.in_guest(last, host_key, "touch marker && sync")
-    room.settle(count)
-    _say(f"{count} by {side.name}: reset of 1")
-    reset = timed(side.reset, [last], patience=PATIENCE, anew=True)
-    if seen := room.in_guest(last, host_key, "ls"):
-        raise LabError(f"reset {domain}", f"it still has: {seen}", "find out why; that was no reset")
-    room.settle(count)
-    _say(f"{count} by {side.name}: boot of 1")
-    boot = room.boot(domain, last)
-    room.settle(count)
-    _say(f"{count} by {side.name}: remove")
+    new_disks: dict[Turn, list[Timing]] = {"reset": [], "boot": []}
+    for turn in side.turns:
+        new_disks[turn].append(_new_disk(room, side, host_key, turn))
+    room.settle(len(side.domains))
+    _say(f"{len(side.domains)} by {side.name}: remove")
     side.remove()
-    return Steps(create, reset, boot)
+    return Steps(create, new_disks["reset"], new_disks["boot"])
+
+
+def _new_disk(room: Classroom, side: _Side, host_key: str, turn: Turn) -> Timing:
+    """Give the last guest a new disk, all being at rest before, and return how long it took."""
+    domain, last = side.domains[-1], side.addresses[-1]
+    room.in_guest(last, host_key, "touch marker && sync")
+    room.settle(len(side.domains))
+    _say(f"{len(side.domains)} by {side.name}: {turn} of 1")
+    if turn == "boot":
+        timing = room.first_boot(domain, last)
+    else:
+        timing = timed(side.reset, [last], patience=PATIENCE, anew=True)
+    if seen := room.in_guest(last, host_key, "ls"):
+        raise LabError(f"{turn} of {domain}", f"it still has: {seen}", "find out why; its disk was not new")
+    return timing
 
 
 def _ours(room: Classroom, count: int) -> _Side:
@@ -150,6 +164,7 @@ def _ours(room: Classroom, count: int) -> _Side:
         host_key=lambda: str(room.engine.outputs(STACK)["guests"][names[-1]]["host_key"]),
         reset=lambda: room.make("reset", "--student", names[-1]),
         remove=lambda: up(0),
+        turns=("reset", "boot", "boot", "reset"),
     )
 
 
@@ -168,6 +183,7 @@ def _loop(room: Classroom, count: int) -> _Side:
         host_key=lambda: str(key["public_key"]),
         reset=lambda: room.on_host(loop.reset(plan, names[-1])),
         remove=lambda: room.on_host(loop.remove(names)),
+        turns=("reset",),
     )
 
 
