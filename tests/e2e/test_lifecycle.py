@@ -231,6 +231,21 @@ def test_a_larger_disk_grows_at_once_and_keeps_what_is_on_it(lab: Lab) -> None:
     assert lab.stack.changed_nothing()
 
 
+def test_what_a_guest_deletes_is_free_again_on_the_host(lab: Lab) -> None:
+    disk = domain_xml(lab.machine, DOMAIN).find("devices/disk[@device='disk']/source")
+    assert disk is not None
+
+    def mib_used() -> float:
+        return int(lab.machine.ssh(["stat", "-c", "%b", str(disk.get("file"))]).stdout) * 512 / 2**20
+
+    before = mib_used()
+    lab.login.ssh("sudo", "sh", "-c", "head -c 40M /dev/urandom > /large && sync")
+    full = mib_used()
+    assert full > before + 30
+    lab.login.ssh("sudo", "sh", "-c", "rm /large && sync && fstrim /")
+    assert mib_used() < full - 30
+
+
 def test_a_key_comes_and_goes_at_the_next_boot_and_the_disk_stays(lab: Lab, tmp_path: Path) -> None:
     key = tmp_path / "second"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)

@@ -13,6 +13,7 @@ import (
 const (
 	refreshLimit = time.Minute
 	refreshPause = 200 * time.Millisecond
+	qcow2Version = "1.1"  // libvirt's default, 0.10, has no zero clusters: what a guest discards would stay allocated
 	privateMode  = "0600" // disks and seeds hold private keys; libvirt hands them to QEMU's user when a guest starts
 )
 
@@ -100,13 +101,17 @@ func describe(s storage, volume rpc.StorageVol) (libvirtxml.StorageVolume, error
 
 // newVolume makes a volume that only root and the guest's own QEMU can read.
 func newVolume(s storage, pool rpc.StoragePool, name, format string, capacity uint64, backing *libvirtxml.StorageVolumeBackingStore) (rpc.StorageVol, error) {
+	target := &libvirtxml.StorageVolumeTarget{
+		Format:      &libvirtxml.StorageVolumeTargetFormat{Type: format},
+		Permissions: &libvirtxml.StorageVolumeTargetPermissions{Mode: privateMode},
+	}
+	if format == "qcow2" {
+		target.Compat = qcow2Version
+	}
 	text, err := xml.Marshal(libvirtxml.StorageVolume{
-		Name:     name,
-		Capacity: &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: capacity},
-		Target: &libvirtxml.StorageVolumeTarget{
-			Format:      &libvirtxml.StorageVolumeTargetFormat{Type: format},
-			Permissions: &libvirtxml.StorageVolumeTargetPermissions{Mode: privateMode},
-		},
+		Name:         name,
+		Capacity:     &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: capacity},
+		Target:       target,
 		BackingStore: backing,
 	})
 	if err != nil {

@@ -343,6 +343,17 @@ func TestPoolWithForeignVolumesIsNotDeleted(t *testing.T) {
 	fail(t, emptyPool(s, uuid.NewString())) // gone already
 }
 
+func TestNewVolumesCanGiveSpaceBack(t *testing.T) {
+	for format, version := range map[string]string{"qcow2": "1.1", "raw": ""} {
+		s := newFakeStorage()
+		_, err := newVolume(s, rpc.StoragePool{Name: "lab"}, "disk", format, 1<<20, nil)
+		fail(t, err)
+		if seen := s.pools["lab"].volumes["disk"].xml.Target.Compat; seen != version {
+			t.Errorf("%s: version %q", format, seen)
+		}
+	}
+}
+
 func TestVolumeNamesAreAll(t *testing.T) {
 	s := newFakeStorage()
 	for _, name := range []string{"a", "b"} {
