@@ -28,6 +28,8 @@ SWITCHES = {
     "PULUMI_SKIP_UPDATE_CHECK": "1",
     "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "1",
 }
+# A quarter of the work of starting a `pulumi` is collecting garbage; it may wait, within bounds.
+UNHURRIED = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 BYTECODE = Path(".lab/bytecode")
 """Where Python keeps what it compiled, in the project's folder; the Makefile names it too."""
 # They tie a stack file to another backend's secrets; the testbed's state has its own.
@@ -57,6 +59,7 @@ class UserEngine:
         tools = f"{self.root / '.lab/venv/bin'}:{self.root / '.lab/bin'}"
         dropped = (processes.MARK, "PYTHONDONTWRITEBYTECODE")
         return {
+            **UNHURRIED,
             **{name: value for name, value in os.environ.items() if name not in dropped},
             # a run has three Python processes: none is to compile the program anew, or to write beside it
             "PYTHONPYCACHEPREFIX": str(self.root / BYTECODE),

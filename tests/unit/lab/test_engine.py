@@ -21,6 +21,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AWS_PROFILE", "users")
     monkeypatch.setenv(processes.MARK, "/elsewhere")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("GOGC", raising=False)
+    monkeypatch.setenv("GOMEMLIMIT", "2GiB")
     stand_in(tmp_path, PRINT_ENVIRONMENT)
     return tmp_path
 
@@ -44,6 +46,7 @@ def test_the_users_engine_runs_in_the_users_environment_without_a_testbeds_mark(
     # three Python processes a run: what one compiles the next ones find, and not beside the sources
     assert seen["PYTHONPYCACHEPREFIX"] == f"{root}/.lab/bytecode"
     assert "PYTHONDONTWRITEBYTECODE" not in seen
+    assert (seen["GOGC"], seen["GOMEMLIMIT"]) == ("400", "2GiB")  # what the user says of them counts
 
 
 def test_the_testbeds_engine_has_a_backend_of_its_own(root: Path) -> None:
