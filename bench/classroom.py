@@ -22,7 +22,7 @@ from lab.settings import Settings
 from lab.stack import engine_of, stack_arguments
 from providers.base_image import base_image_file
 from providers.errors import LabError
-from providers.state.virsh import parse_block_sources
+from providers.state.virsh import VIRSH, parse_block_sources
 from testbed import Machine, Testbed, processes
 from testbed.lab import IMAGES
 
@@ -38,7 +38,7 @@ BUSY = 0.9
 """Share of the machine's cores from which on it has no rest, however many guests there are."""
 _LOOK = 5.0  # seconds
 _HOST_NUMBER, _SPARE_NUMBER = 11, 12
-_VIRSH = "virsh -q -c qemu:///system"
+_VIRSH = f"{shlex.join(VIRSH)} -q"
 
 
 class CommandFailed(LabError):  # noqa: N818 - the name says what happened
@@ -209,7 +209,7 @@ class Classroom:
         Raises:
             LabError: it did not answer.
         """
-        disk, *_ = parse_block_sources(self.on_host(f"virsh -c qemu:///system domblklist {domain}"))
+        disk, *_ = parse_block_sources(self.on_host(shlex.join([*VIRSH, "domblklist", domain])))
         self.on_host(f"{_VIRSH} destroy {domain}\n{loop.new_disk(self.plan(), shlex.quote(disk))}")
         return timed(lambda: self.on_host(f"{_VIRSH} start {domain}"), [where], patience=PATIENCE)
 

@@ -122,14 +122,15 @@ def _both(room: Classroom, count: int, *, we_begin: bool) -> Round:
 
 def _steps(room: Classroom, side: _Side) -> Steps:
     """Make the guests of one side, give the last of them new disks in turns, and take all away again."""
-    _say(f"{len(side.domains)} by {side.name}: create")
+    count = len(side.domains)
+    _say(f"{count} by {side.name}: create")
     create = timed(side.create, side.addresses, patience=PATIENCE)
     host_key = side.host_key()
     new_disks: dict[Turn, list[Timing]] = {"reset": [], "boot": []}
     for turn in side.turns:
         new_disks[turn].append(_new_disk(room, side, host_key, turn))
-    room.settle(len(side.domains))
-    _say(f"{len(side.domains)} by {side.name}: remove")
+    room.settle(count)
+    _say(f"{count} by {side.name}: remove")
     side.remove()
     return Steps(create, new_disks["reset"], new_disks["boot"])
 
