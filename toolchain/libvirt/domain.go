@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	powerOffPoll = 500 * time.Millisecond
+	powerOffPoll = 100 * time.Millisecond
 	// askAgain is how often a guest is asked to power off: one that is still booting misses it.
 	askAgain = 10 * time.Second
 	seedMark = "cloudinit" // the provider's serial number for the CD with the seed
