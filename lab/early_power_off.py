@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable
+from typing import Self
 
 from config import Host
 from lab.students import DiskInUse
@@ -21,29 +22,48 @@ Short: who is reset has broken something, maybe what would answer the request. T
 """
 
 
-def change_disks(guests: Iterable[DiskInUse], change: Callable[[], int]) -> int:
-    """Ask `guests` to power off, `change` their disks meanwhile, and return the status of that.
+class StandBy:
+    """Hosts that are connected to before it is known what to ask of them: a login takes as long as the rest.
 
-    One that does not power off in time loses its power. Unless the status is 0, those guests that ran before
-    and have their disk still run again. What fails in powering off is the engine's to tell: it asks each
-    guest again before it takes its domain away.
+    As a context manager it lets go of those of which nothing was asked.
 
     Args:
-        guests: those whose domains `change` replaces.
-        change: the run of the engine.
+        hosts: where guests may have to power off.
     """
-    by_host: dict[str, tuple[Host, list[DiskInUse]]] = {}
-    for guest in guests:
-        by_host.setdefault(guest.host.name, (guest.host, []))[1].append(guest)
-    rooms: list[_Room] = []
-    status = None
-    try:
-        rooms += [_Room(host, of_host) for host, of_host in by_host.values()]
-        status = change()
-    finally:
-        if status != 0:
-            _take_back(rooms)
-    return status
+
+    def __init__(self, hosts: Iterable[Host]) -> None:
+        self._rooms = {host.name: _Room(host) for host in hosts}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for room in self._rooms.values():
+            room.power_off([])
+
+    def change_disks(self, guests: Iterable[DiskInUse], change: Callable[[], int]) -> int:
+        """Ask `guests` to power off, `change` their disks meanwhile, and return the status of that.
+
+        One that does not power off in time loses its power. Unless the status is 0, those guests that ran
+        before and have their disk still run again. What fails in powering off is the engine's to tell: it
+        asks each guest again before it takes its domain away.
+
+        Args:
+            guests: those whose domains `change` replaces, on the hosts that stand by.
+            change: the run of the engine.
+        """
+        by_host: dict[str, list[DiskInUse]] = {}
+        for guest in guests:
+            by_host.setdefault(guest.host.name, []).append(guest)
+        status = None
+        try:
+            for name, of_host in by_host.items():
+                self._rooms[name].power_off(of_host)
+            status = change()
+        finally:
+            if status != 0:
+                _take_back([self._rooms[name] for name in by_host])
+        return status
 
 
 def _take_back(rooms: Iterable[_Room]) -> None:
@@ -60,20 +80,30 @@ def _take_back(rooms: Iterable[_Room]) -> None:
 
 
 class _Room:
-    """Guests of one host that power off."""
+    """One host, and the guests of it that power off."""
 
-    def __init__(self, host: Host, guests: list[DiskInUse]) -> None:
+    def __init__(self, host: Host) -> None:
         self._host = host
-        self._guests = {guest.uuid: guest for guest in guests}
+        self._guests: dict[str, DiskInUse] = {}
+        self._told = threading.Event()
         self._asked: list[DiskInUse] = []
         self._failed = threading.Event()
         # a daemon: a second interrupt is not to wait for guests that take their time
         self._asking = threading.Thread(target=self._ask, daemon=True, name=f"power off on {host.name}")
         self._asking.start()
 
+    def power_off(self, guests: Iterable[DiskInUse]) -> None:
+        """Ask these guests to power off; with none, or once it was told, do nothing more than that."""
+        if not self._told.is_set():
+            self._guests = {guest.uuid: guest for guest in guests}
+            self._told.set()
+
     def _ask(self) -> None:
-        patience = min(GRACE + GRACE_EACH * (len(self._guests) - 1), self._host.shutdown_timeout)
         with contextlib.suppress(LabError), connect(self._host.endpoint) as session:
+            self._told.wait()
+            if not self._guests:
+                return
+            patience = min(GRACE + GRACE_EACH * (len(self._guests) - 1), self._host.shutdown_timeout)
             running = active(session, "--state-running")
             if self._failed.is_set():
                 return
@@ -87,6 +117,7 @@ class _Room:
     def take_back(self) -> None:
         """Start those that ran and have their disk, once they are off: nothing became of the change."""
         self._failed.set()
+        self.power_off([])
         self._asking.join()
         if not self._asked:
             return

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from config import Environment, Lab
 from lab import students
-from lab.early_power_off import change_disks
+from lab.early_power_off import StandBy
 from lab.settings import Settings
 from lab.stack import engine_with_state, foreign_hosts, stack_arguments, testbed_of
 from lab.terminal import say
@@ -46,15 +47,18 @@ def undo_reset(settings: Settings) -> int:
 
 def _change_disks(settings: Settings, command: str, decide: Decision) -> int:
     start = time.monotonic()
-    with turn(settings):
+    with turn(settings), ThreadPoolExecutor() as beside:
+        engine = engine_with_state(settings)
+        reading = beside.submit(engine.resources, settings.stack)
         roster, environments = named(settings, command)
-        resources = engine_with_state(settings).resources(settings.stack)
-        edits = [(one, decide(resources, one, roster.keep)) for one in environments]
-        in_use = list(students.disks_in_use(resources, environments))
-        for one, edit in edits:
-            file = students.edit_roster(settings.stack_file, settings.root, roster, one, edit)
-            say(f"{file.name}: {students.told(one, edit, roster.keep)}")
-        status = change_disks(in_use, lambda: up_for(settings, environments))
+        with StandBy(students.hosts_in_use(environments)) as early:
+            resources = reading.result()
+            edits = [(one, decide(resources, one, roster.keep)) for one in environments]
+            in_use = students.disks_in_use(resources, environments)
+            for one, edit in edits:
+                file = students.edit_roster(settings.stack_file, settings.root, roster, one, edit)
+                say(f"{file.name}: {students.told(one, edit, roster.keep)}")
+            status = early.change_disks(in_use, lambda: up_for(settings, environments))
     if status == 0:
         say(f"{command} took {time.monotonic() - start:.0f} s")
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,23 +174,32 @@ def refuse_unsettled(
         raise _unsettled(environment, f"the host is not in generation {generation}")
 
 
-def disks_in_use(
-    resources: Iterable[Mapping[str, Any]], environments: Iterable[Environment]
-) -> Iterator[DiskInUse]:
-    """Return what the guests of these environments run with.
+def hosts_in_use(environments: Iterable[Environment]) -> list[Host]:
+    """Return the hosts whose guests may power off before the engine asks them to.
 
-    None where one of them has an own host: all is looked at then before a change (`up_for`), and a guest that
-    is off would be waited for.
+    None where an environment has an own host: all is looked at then before a change (`up_for`), and a guest
+    that is off would be waited for.
     """
     chosen = list(environments)
     if any(one.own_host for one in chosen):
-        return
+        return []
+    return list({one.host.name: one.host for one in chosen}.values())
+
+
+def disks_in_use(
+    resources: Iterable[Mapping[str, Any]], environments: Sequence[Environment]
+) -> list[DiskInUse]:
+    """Return what the guests of these environments run with, as far as they are on `hosts_in_use`."""
+    hosts = {host.name for host in hosts_in_use(environments)}
     known = _outputs(resources)
-    for one in chosen:
-        for guest in one.guests:
-            domain = known.get(("Domain", guest.name), {})
-            for disk in _disks(domain):
-                yield DiskInUse(one.host, domain["id"], domain["name"], disk)
+    return [
+        DiskInUse(one.host, domain["id"], domain["name"], disk)
+        for one in environments
+        if one.host.name in hosts
+        for guest in one.guests
+        for domain in [known.get(("Domain", guest.name), {})]
+        for disk in _disks(domain)
+    ]
 
 
 def refuse_unmade_disks(resources: Iterable[Mapping[str, Any]], environment: Environment) -> None:

@@ -190,11 +190,14 @@ def test_disks_in_use_are_those_of_domains_that_were_made() -> None:
         "urn": "urn:pulumi:lab::kvm-lab::kvm:index:Guest$libvirt:index/domain:Domain::g1s1",
         "outputs": {"id": "12ab", "name": "lab-g1s1", "disks": [{"volumeId": disk}]},
     }
-    found = list(students.disks_in_use([domain], lab.environments))
-    assert found == [students.DiskInUse(lab.environments[0].host, "12ab", "lab-g1s1", disk)]
-    assert list(students.disks_in_use([domain], lab.environments[1:])) == []
+    host = lab.environments[0].host
+    found = students.disks_in_use([domain], lab.environments)
+    assert found == [students.DiskInUse(host, "12ab", "lab-g1s1", disk)]
+    assert students.disks_in_use([domain], lab.environments[1:]) == []
+    assert students.hosts_in_use(lab.environments) == [host]
     with_own_host = [*lab.environments[1:], replace(lab.environments[0], own_host=True)]
-    assert list(students.disks_in_use([domain], with_own_host)) == []
+    assert students.disks_in_use([domain], with_own_host) == []
+    assert students.hosts_in_use(with_own_host) == []
 
 
 def test_what_was_never_made_is_to_be_made_first() -> None:

@@ -94,7 +94,8 @@ def on(monkeypatch: pytest.MonkeyPatch, **domains: _Domain) -> _Libvirt:
 
 def reset(host: Host, change: Callable[[], int], *names: str) -> int:
     guests = [DiskInUse(host, f"{name}-uuid", name, OLD) for name in names]
-    return early_power_off.change_disks(guests, change)
+    with early_power_off.StandBy([host]) as early:
+        return early.change_disks(guests, change)
 
 
 def states(libvirt: _Libvirt) -> dict[str, str]:
@@ -106,6 +107,21 @@ def test_guests_power_off_while_the_change_runs(host: Host, monkeypatch: pytest.
     libvirt.on_call = lambda call: asked.set() if call == "shutdown b-uuid" else None
     assert reset(host, lambda: 0 if asked.wait(60) else 1, "a", "b") == 0
     assert states(libvirt) == {"a": "shut off", "b": "shut off", "neighbour": "running"}
+
+
+def test_a_host_of_which_nothing_is_asked_is_let_go(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    libvirt, let_go = on(monkeypatch, ran=_Domain()), threading.Event()
+
+    @contextlib.contextmanager
+    def connect(_endpoint: Endpoint) -> Iterator[_Libvirt]:
+        yield libvirt
+        let_go.set()
+
+    monkeypatch.setattr(early_power_off, "connect", connect)
+    with pytest.raises(LabError, match="not made yet"), early_power_off.StandBy([host]):
+        raise LabError("change the disks of g1s1", "g1s1 is not made yet", "make it")
+    assert let_go.wait(60)
+    assert libvirt.calls == []
 
 
 def test_one_that_does_not_hear_is_asked_again_and_loses_its_power(
@@ -170,7 +186,8 @@ def test_a_guest_whose_change_failed_keeps_its_power_however_long_it_takes(
 def test_nobody_is_asked_once_the_change_has_failed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     libvirt, go_on = on(monkeypatch, ran=_Domain()), threading.Event()
     libvirt.on_call = lambda _call: go_on.wait(60)
-    room = early_power_off._Room(host, [DiskInUse(host, "ran-uuid", "ran", OLD)])
+    room = early_power_off._Room(host)
+    room.power_off([DiskInUse(host, "ran-uuid", "ran", OLD)])
     taking_back = threading.Thread(target=room.take_back)
     taking_back.start()
     assert room._failed.wait(60)
@@ -178,6 +195,14 @@ def test_nobody_is_asked_once_the_change_has_failed(host: Host, monkeypatch: pyt
     taking_back.join(60)
     assert libvirt.calls == ["list --uuid --name --state-running"]
     assert states(libvirt) == {"ran": "running"}
+
+
+def test_a_host_that_was_told_nothing_yet_is_not_waited_for(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libvirt = on(monkeypatch, ran=_Domain())
+    early_power_off._Room(host).take_back()
+    assert libvirt.calls == []
 
 
 def test_guests_run_again_when_there_is_no_engine(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
