@@ -125,6 +125,7 @@ def _steps(room: Classroom, side: _Side) -> Steps:
     count = len(side.domains)
     _say(f"{count} by {side.name}: create")
     create = timed(side.create, side.addresses, patience=PATIENCE)
+    _say_seen(create)
     host_key = side.host_key()
     new_disks: dict[Turn, list[Timing]] = {"reset": [], "boot": []}
     for turn in side.turns:
@@ -145,6 +146,7 @@ def _new_disk(room: Classroom, side: _Side, host_key: str, turn: Turn) -> Timing
         timing = room.first_boot(domain, last)
     else:
         timing = timed(side.reset, [last], patience=PATIENCE, anew=True)
+    _say_seen(timing)
     if seen := room.in_guest(last, host_key, "ls"):
         raise LabError(f"{turn} of {domain}", f"it still has: {seen}", "find out why; its disk was not new")
     return timing
@@ -201,6 +203,11 @@ def _loop_guest(name: str, where: str, login_key: str, host_key: dict[str, str])
     network = cloudinit.GuestNetwork(mac=mac, address=IPv4Interface(f"{where}/{RANGE.prefixlen}"))
     setup = cloudinit.GuestSetup(hosts={where: name, HOST_ADDRESS: HOST})
     return loop.LoopGuest(name, mac, cloudinit.render(identity, network, setup))
+
+
+def _say_seen(timing: Timing) -> None:
+    """Tell a figure as soon as there is one: a run may take hours, and be ended before its table."""
+    _say(f"  answered after {timing.answer:.1f} s, the command took {timing.command:.1f} s")
 
 
 def _say(text: str) -> None:
