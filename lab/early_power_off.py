@@ -23,7 +23,7 @@ Short: who is reset has broken something, maybe what would answer the request. T
 
 
 class StandBy:
-    """Hosts that are connected to before it is known what to ask of them: a login takes as long as the rest.
+    """Hosts that are connected to before it is known what to ask of them, while the state is read.
 
     As a context manager it lets go of those of which nothing was asked.
 
@@ -52,17 +52,17 @@ class StandBy:
             guests: those whose domains `change` replaces, on the hosts that stand by.
             change: the run of the engine.
         """
-        by_host: dict[str, list[DiskInUse]] = {}
+        by_room: dict[_Room, list[DiskInUse]] = {}
         for guest in guests:
-            by_host.setdefault(guest.host.name, []).append(guest)
+            by_room.setdefault(self._rooms[guest.host.name], []).append(guest)
         status = None
         try:
-            for name, of_host in by_host.items():
-                self._rooms[name].power_off(of_host)
+            for room, in_room in by_room.items():
+                room.power_off(in_room)
             status = change()
         finally:
             if status != 0:
-                _take_back([self._rooms[name] for name in by_host])
+                _take_back(by_room)
         return status
 
 
@@ -96,7 +96,7 @@ class _Room:
         """Ask these guests to power off; with none, or once it was told, do nothing more than that."""
         if not self._told.is_set():
             self._guests = {guest.uuid: guest for guest in guests}
-            self._told.set()
+        self._told.set()
 
     def _ask(self) -> None:
         with contextlib.suppress(LabError), connect(self._host.endpoint) as session:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -47,12 +46,10 @@ def undo_reset(settings: Settings) -> int:
 
 def _change_disks(settings: Settings, command: str, decide: Decision) -> int:
     start = time.monotonic()
-    with turn(settings), ThreadPoolExecutor() as beside:
-        engine = engine_with_state(settings)
-        reading = beside.submit(engine.resources, settings.stack)
+    with turn(settings):
         roster, environments = named(settings, command)
         with StandBy(students.hosts_in_use(environments)) as early:
-            resources = reading.result()
+            resources = engine_with_state(settings).resources(settings.stack)
             edits = [(one, decide(resources, one, roster.keep)) for one in environments]
             in_use = students.disks_in_use(resources, environments)
             for one, edit in edits:

@@ -21,7 +21,7 @@ OLD, NEW = "/disks/g1s1-g1.qcow2", "/disks/g1s1-g2.qcow2"
 
 
 @dataclass
-class _Domain:
+class FakeDomain:
     """A domain; its guest `hears` a request to power off, or not."""
 
     state: str = "running"
@@ -38,10 +38,10 @@ class _Said:
 
 
 @dataclass
-class _Libvirt:
+class FakeLibvirt:
     """Domains of a host, as far as virsh is asked for them here; a domain's UUID is NAME-uuid."""
 
-    domains: dict[str, _Domain]
+    domains: dict[str, FakeDomain]
     calls: list[str] = field(default_factory=list)
     on_call: Callable[[str], object] = lambda _call: None
 
@@ -81,11 +81,11 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guest_power, "PAUSE", 0.01)
 
 
-def on(monkeypatch: pytest.MonkeyPatch, **domains: _Domain) -> _Libvirt:
-    libvirt = _Libvirt(domains)
+def on(monkeypatch: pytest.MonkeyPatch, **domains: FakeDomain) -> FakeLibvirt:
+    libvirt = FakeLibvirt(domains)
 
     @contextlib.contextmanager
-    def connect(_endpoint: Endpoint) -> Iterator[_Libvirt]:
+    def connect(_endpoint: Endpoint) -> Iterator[FakeLibvirt]:
         yield libvirt
 
     monkeypatch.setattr(early_power_off, "connect", connect)
@@ -98,22 +98,25 @@ def reset(host: Host, change: Callable[[], int], *names: str) -> int:
         return early.change_disks(guests, change)
 
 
-def states(libvirt: _Libvirt) -> dict[str, str]:
+def states(libvirt: FakeLibvirt) -> dict[str, str]:
     return {name: domain.state for name, domain in libvirt.domains.items()}
 
 
 def test_guests_power_off_while_the_change_runs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    libvirt, asked = on(monkeypatch, a=_Domain(), b=_Domain(), neighbour=_Domain()), threading.Event()
+    libvirt, asked = (
+        on(monkeypatch, a=FakeDomain(), b=FakeDomain(), neighbour=FakeDomain()),
+        threading.Event(),
+    )
     libvirt.on_call = lambda call: asked.set() if call == "shutdown b-uuid" else None
     assert reset(host, lambda: 0 if asked.wait(60) else 1, "a", "b") == 0
     assert states(libvirt) == {"a": "shut off", "b": "shut off", "neighbour": "running"}
 
 
 def test_a_host_of_which_nothing_is_asked_is_let_go(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    libvirt, let_go = on(monkeypatch, ran=_Domain()), threading.Event()
+    libvirt, let_go = on(monkeypatch, ran=FakeDomain()), threading.Event()
 
     @contextlib.contextmanager
-    def connect(_endpoint: Endpoint) -> Iterator[_Libvirt]:
+    def connect(_endpoint: Endpoint) -> Iterator[FakeLibvirt]:
         yield libvirt
         let_go.set()
 
@@ -124,12 +127,31 @@ def test_a_host_of_which_nothing_is_asked_is_let_go(host: Host, monkeypatch: pyt
     assert libvirt.calls == []
 
 
+def test_only_hosts_with_such_guests_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (one.host for one in lab_of(stack_file(student(1, 1), student(1, 2, "h2"))).environments)
+    hosts = {one.name: FakeLibvirt({"ran": FakeDomain()}) for one in (first, second)}
+    asked = threading.Event()
+    hosts["h2"].on_call = lambda call: asked.set() if call == "shutdown ran-uuid" else None
+
+    @contextlib.contextmanager
+    def connect(endpoint: Endpoint) -> Iterator[FakeLibvirt]:
+        yield hosts[endpoint.host]
+
+    monkeypatch.setattr(early_power_off, "connect", connect)
+    with early_power_off.StandBy([first, second]) as early:
+        guests = [DiskInUse(second, "ran-uuid", "ran", OLD)]
+        assert early.change_disks(guests, lambda: 255 if asked.wait(60) else 0) == 255
+    assert states(hosts["h2"]) == {"ran": "running"}  # again
+    assert "start ran-uuid" in hosts["h2"].calls
+    assert hosts["h1"].calls == []
+
+
 def test_one_that_does_not_hear_is_asked_again_and_loses_its_power(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(early_power_off, "GRACE", 0.5)
     monkeypatch.setattr(early_power_off, "GRACE_EACH", 0.25)
-    libvirt, cut = on(monkeypatch, deaf=_Domain(hears=False), hears=_Domain()), threading.Event()
+    libvirt, cut = on(monkeypatch, deaf=FakeDomain(hears=False), hears=FakeDomain()), threading.Event()
     libvirt.on_call = lambda call: cut.set() if call == "destroy deaf-uuid" else None
     assert reset(host, lambda: 0 if cut.wait(60) else 1, "deaf", "hears") == 0
     assert libvirt.calls.count("shutdown deaf-uuid") > 1
@@ -137,7 +159,7 @@ def test_one_that_does_not_hear_is_asked_again_and_loses_its_power(
 
 
 def test_no_guest_gets_longer_than_its_host_gives(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    libvirt, cut = on(monkeypatch, deaf=_Domain(hears=False)), threading.Event()
+    libvirt, cut = on(monkeypatch, deaf=FakeDomain(hears=False)), threading.Event()
     libvirt.on_call = lambda call: cut.set() if call == "destroy deaf-uuid" else None
     hurried = host.model_copy(update={"shutdown_timeout": 0.1})
     assert reset(hurried, lambda: 0 if cut.wait(early_power_off.GRACE / 2) else 1, "deaf") == 0
@@ -147,12 +169,12 @@ def test_those_that_ran_run_again_when_nothing_became_of_it(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     domains = {
-        "ran": _Domain(),
-        "off": _Domain("shut off"),
-        "waits": _Domain("paused"),
-        "made": _Domain("running", NEW),
-        "heavy": _Domain(starts=False),
-        "then": _Domain(),
+        "ran": FakeDomain(),
+        "off": FakeDomain("shut off"),
+        "waits": FakeDomain("paused"),
+        "made": FakeDomain("running", NEW),
+        "heavy": FakeDomain(starts=False),
+        "then": FakeDomain(),
     }
     libvirt, asked = on(monkeypatch, **domains), threading.Event()
     libvirt.on_call = lambda call: asked.set() if call == "shutdown then-uuid" else None
@@ -174,7 +196,7 @@ def test_those_that_ran_run_again_when_nothing_became_of_it(
 def test_a_guest_whose_change_failed_keeps_its_power_however_long_it_takes(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    libvirt, asked = on(monkeypatch, deaf=_Domain(hears=False)), threading.Event()
+    libvirt, asked = on(monkeypatch, deaf=FakeDomain(hears=False)), threading.Event()
     libvirt.on_call = lambda call: asked.set() if call == "shutdown deaf-uuid" else None
     hurried = host.model_copy(update={"shutdown_timeout": 2})
     assert reset(hurried, lambda: 255 if asked.wait(60) else 0, "deaf") == 255
@@ -184,7 +206,7 @@ def test_a_guest_whose_change_failed_keeps_its_power_however_long_it_takes(
 
 
 def test_nobody_is_asked_once_the_change_has_failed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    libvirt, go_on = on(monkeypatch, ran=_Domain()), threading.Event()
+    libvirt, go_on = on(monkeypatch, ran=FakeDomain()), threading.Event()
     libvirt.on_call = lambda _call: go_on.wait(60)
     room = early_power_off._Room(host)
     room.power_off([DiskInUse(host, "ran-uuid", "ran", OLD)])
@@ -200,13 +222,16 @@ def test_nobody_is_asked_once_the_change_has_failed(host: Host, monkeypatch: pyt
 def test_a_host_that_was_told_nothing_yet_is_not_waited_for(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    libvirt = on(monkeypatch, ran=_Domain())
-    early_power_off._Room(host).take_back()
+    libvirt = on(monkeypatch, ran=FakeDomain())
+    taking_back = threading.Thread(target=early_power_off._Room(host).take_back, daemon=True)
+    taking_back.start()
+    taking_back.join(60)
+    assert not taking_back.is_alive()
     assert libvirt.calls == []
 
 
 def test_guests_run_again_when_there_is_no_engine(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    libvirt, asked = on(monkeypatch, ran=_Domain()), threading.Event()
+    libvirt, asked = on(monkeypatch, ran=FakeDomain()), threading.Event()
     libvirt.on_call = lambda call: asked.set() if call == "shutdown ran-uuid" else None
 
     def fail() -> int:
@@ -221,7 +246,7 @@ def test_guests_run_again_when_there_is_no_engine(host: Host, monkeypatch: pytes
 def test_who_may_be_off_is_told_where_the_host_is_lost(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    libvirt, asked = on(monkeypatch, ran=_Domain()), threading.Event()
+    libvirt, asked = on(monkeypatch, ran=FakeDomain()), threading.Event()
     libvirt.on_call = lambda call: asked.set() if call == "shutdown ran-uuid" else None
 
     def lose() -> int:

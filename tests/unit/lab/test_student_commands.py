@@ -1,0 +1,120 @@
+"""What a reset does before the engine's run, and that it does nothing where it is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config import Environment
+from lab import early_power_off, student_commands
+from lab.settings import Settings
+from providers.errors import LabError
+from providers.transport import Endpoint
+from tests.unit.lab.test_early_power_off import FakeDomain, FakeLibvirt
+from tests.unit.test_roster import stack_file, student
+from tests.unit.test_students import state
+
+GUEST = "g1s1"
+
+
+class FakeEngine:
+    """Knows the stack's state, or tells why it does not."""
+
+    def __init__(self, resources: list[dict[str, Any]] | LabError) -> None:
+        self._resources = resources
+
+    def resources(self, _stack: str) -> list[dict[str, Any]]:
+        if isinstance(self._resources, LabError):
+            raise self._resources
+        return self._resources
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    written = stack_file(student(1, 1), student(1, 2))
+    file = tmp_path / "Pulumi.class.yaml"
+    file.write_text(yaml.safe_dump({"config": {f"kvm-lab:{key}": value for key, value in written.items()}}))
+    network = IPv4Network("192.0.2.0/24")  # none of the hosts is the testbed's
+    return Settings(tmp_path, "class", file, tmp_path, "none", network, students=(GUEST,))
+
+
+def given(
+    monkeypatch: pytest.MonkeyPatch, resources: list[dict[str, Any]] | LabError, up: Callable[[], int]
+) -> FakeLibvirt:
+    """Return the host's libvirt, on which the guest runs; `up` is the engine's run."""
+    libvirt = FakeLibvirt({GUEST: FakeDomain()})
+
+    @contextlib.contextmanager
+    def connect(_endpoint: Endpoint) -> Iterator[FakeLibvirt]:
+        yield libvirt
+
+    def up_for(_settings: Settings, _environments: list[Environment]) -> int:
+        return up()
+
+    monkeypatch.setattr(early_power_off, "connect", connect)
+    monkeypatch.setattr(student_commands, "engine_with_state", lambda _settings: FakeEngine(resources))
+    monkeypatch.setattr(student_commands, "up_for", up_for)
+    return libvirt
+
+
+def made(*, answered: bool = True) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = state(GUEST, answered=answered)
+    for one in found:
+        outputs = one["outputs"]
+        outputs |= {"name": GUEST} if "disks" in outputs else {}
+        for key in {"id", "domain_id"} & outputs.keys():
+            outputs[key] = outputs[key].replace("uuid-1", f"{GUEST}-uuid")
+    return found
+
+
+def test_the_guest_is_asked_and_the_roster_edited_before_the_engine_has_ended(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, seen = threading.Event(), []
+
+    def up() -> int:
+        seen.append(yaml.safe_load(settings.stack_file.read_text())["config"]["kvm-lab:roster"]["students"])
+        return 0 if asked.wait(60) else 1
+
+    libvirt = given(monkeypatch, made(), up)
+    libvirt.on_call = lambda call: asked.set() if call == f"shutdown {GUEST}-uuid" else None
+    assert student_commands.reset(settings) == 0
+    assert [[one.get("generation") for one in students] for students in seen] == [[2, None]]
+
+
+@pytest.mark.parametrize(
+    ("resources", "seen"),
+    [
+        ([], "g1s1 is not made yet"),
+        (made(answered=False), "has not answered since its last change"),
+        (LabError("run: pulumi stack export", "no stack named 'class' found", "make up"), "no stack named"),
+    ],
+)
+def test_a_reset_that_is_refused_asks_no_guest_and_edits_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, resources: list[dict[str, Any]] | LabError, seen: str
+) -> None:
+    libvirt = given(monkeypatch, resources, lambda: pytest.fail("the engine was started"))
+    before = settings.stack_file.read_bytes()
+    with pytest.raises(LabError, match=seen):
+        student_commands.reset(settings)
+    assert settings.stack_file.read_bytes() == before
+    for thread in threading.enumerate():
+        if thread.name.startswith("power off on"):
+            thread.join(60)
+    assert libvirt.calls == []
+
+
+def test_a_mistake_in_the_command_is_told_before_the_state_is_read(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, LabError("read", "the state was read", ""), lambda: 0)
+    with pytest.raises(LabError, match="the roster has g1s1, g1s2"):
+        student_commands.reset(replace(settings, students=("g9s9",)))
