@@ -5,12 +5,12 @@ import pulumi
 import config
 from components.guest import Guest
 from components.hypervisor import HypervisorHost
-from components.pacing import hurry_debug_lines, rest_while_waiting
+from components.pacing import drop_debug_lines, rest_while_waiting
 from components.student_environment import StudentEnvironment
 from providers.errors import LabError
 
 rest_while_waiting()
-hurry_debug_lines()
+drop_debug_lines()
 if pulumi.runtime.is_dry_run():
     pulumi.log.info("compared with Pulumi's state: no host is looked at without --refresh")
 try:

@@ -79,28 +79,23 @@ def test_what_failed_is_found_among_what_takes_long(turns: list[float]) -> None:
 
 
 class _Engine:
-    """An engine that notes how each line was sent."""
+    """An engine that notes the lines that it is sent."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[str, str]] = []
-        self.Log = _Log(self.sent)
+        self.sent: list[str] = []
+
+    def Log(self, request: engine_pb2.LogRequest) -> None:  # noqa: N802 - as in the protocol
+        self.sent.append(request.message)
 
 
-class _Log:
-    def __init__(self, sent: list[tuple[str, str]]) -> None:
-        self.sent = sent
-
-    def __call__(self, request: engine_pb2.LogRequest) -> None:
-        self.sent.append(("waited for", request.message))
-
-    def future(self, request: engine_pb2.LogRequest) -> None:
-        self.sent.append(("on its way", request.message))
-
-
-def test_nobody_waits_for_a_debug_line_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_gets_every_line_but_those_for_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = _Engine()
     monkeypatch.setattr(SETTINGS, "engine", engine)
-    pacing.hurry_debug_lines()
+    monkeypatch.setattr(pulumi.log, "debug", pulumi.log.debug)  # put back in the end
+    pulumi.log.debug("before")
+    pacing.drop_debug_lines()
     pulumi.log.debug("detail")
-    pulumi.log.warn("look at this")
-    assert engine.sent == [("on its way", "detail"), ("waited for", "look at this")]
+    stack.log.debug("detail of the SDK")  # type: ignore[attr-defined] # as it says it itself
+    pulumi.log.info("look at this", ephemeral=True)
+    pulumi.log.warn("and at this")
+    assert engine.sent == ["before", "look at this", "and at this"]
