@@ -39,7 +39,7 @@ class StandBy:
 
     def __exit__(self, *_: object) -> None:
         for room in self._rooms.values():
-            room.power_off([])
+            room.let_go()
 
     def change_disks(self, guests: Iterable[DiskInUse], change: Callable[[], int]) -> int:
         """Ask `guests` to power off, `change` their disks meanwhile, and return the status of that.
@@ -93,9 +93,12 @@ class _Room:
         self._asking.start()
 
     def power_off(self, guests: Iterable[DiskInUse]) -> None:
-        """Ask these guests to power off; with none, or once it was told, do nothing more than that."""
-        if not self._told.is_set():
-            self._guests = {guest.uuid: guest for guest in guests}
+        """Ask these guests to power off."""
+        self._guests = {guest.uuid: guest for guest in guests}
+        self._told.set()
+
+    def let_go(self) -> None:
+        """Do no more than what was asked, if anything was."""
         self._told.set()
 
     def _ask(self) -> None:
@@ -117,7 +120,7 @@ class _Room:
     def take_back(self) -> None:
         """Start those that ran and have their disk, once they are off: nothing became of the change."""
         self._failed.set()
-        self.power_off([])
+        self.let_go()
         self._asking.join()
         if not self._asked:
             return

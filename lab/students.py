@@ -189,15 +189,16 @@ def hosts_in_use(environments: Iterable[Environment]) -> list[Host]:
 def disks_in_use(
     resources: Iterable[Mapping[str, Any]], environments: Sequence[Environment]
 ) -> list[DiskInUse]:
-    """Return what the guests of these environments run with, as far as they are on `hosts_in_use`."""
-    hosts = {host.name for host in hosts_in_use(environments)}
+    """Return what the guests of these environments run with; nothing where there are no `hosts_in_use`."""
+    if not hosts_in_use(environments):
+        return []
     known = _outputs(resources)
+    domains = [
+        (one.host, known.get(("Domain", guest.name), {})) for one in environments for guest in one.guests
+    ]
     return [
-        DiskInUse(one.host, domain["id"], domain["name"], disk)
-        for one in environments
-        if one.host.name in hosts
-        for guest in one.guests
-        for domain in [known.get(("Domain", guest.name), {})]
+        DiskInUse(host, domain["id"], domain["name"], disk)
+        for host, domain in domains
         for disk in _disks(domain)
     ]
 

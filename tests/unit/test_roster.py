@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from config import ConfigError, Lab, mac_address
 from stackfile import pattern
@@ -44,6 +45,13 @@ def student(
 ) -> dict[str, Any]:
     placed = {"host": host} if host else {}
     return {"group": group, "student": number, **placed, "template": template, **more}
+
+
+def write_stack_file(folder: Path, written: dict[str, Any]) -> Path:
+    """Write Pulumi.class.yaml with these options, and return it."""
+    file = folder / "Pulumi.class.yaml"
+    file.write_text(yaml.safe_dump({"config": {f"kvm-lab:{key}": value for key, value in written.items()}}))
+    return file
 
 
 def lab_of(written: dict[str, Any], root: Path = Path()) -> Lab:

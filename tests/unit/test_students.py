@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ import yaml
 from config import Environment, Lab
 from lab import students
 from providers.errors import LabError
-from tests.unit.test_roster import KEY, lab_of, stack_file, student
+from tests.unit.test_roster import KEY, lab_of, stack_file, student, write_stack_file
 
 
 def after(environment: Environment, edit: dict[str, object], keep: int = 1) -> Environment:
@@ -82,8 +83,7 @@ def test_the_edit_is_written_where_the_student_stands(tmp_path: Path, kind: str)
         written["roster"]["file"] = kind
         csv = "group,student,host,template\n1,1,h1,one\n1,2,h1,one\n"
         (tmp_path / kind).write_text(csv if kind.endswith("csv") else yaml.safe_dump(rows))
-    file = tmp_path / "Pulumi.class.yaml"
-    file.write_text(yaml.safe_dump({"config": {f"kvm-lab:{key}": value for key, value in written.items()}}))
+    file = write_stack_file(tmp_path, written)
     lab = Lab.from_stack_file(file)
     environment = students.environment_of(lab, "g1s2")
     edit = {"generation": 3, "kept": [1]}
@@ -94,15 +94,20 @@ def test_the_edit_is_written_where_the_student_stands(tmp_path: Path, kind: str)
     assert not list(tmp_path.glob(".*"))
 
 
-def state(*names: str, generation: int = 1, answered: bool = True) -> list[dict[str, object]]:
-    """Return what `pulumi stack export` shows of these guests."""
-    found: list[dict[str, object]] = []
+def state(*names: str, generation: int = 1, answered: bool = True) -> list[dict[str, Any]]:
+    """Return what `pulumi stack export` shows of these guests; the UUIDs are NAME-uuid."""
+    found: list[dict[str, Any]] = []
     for name in names:
+        uuid = f"{name}-uuid"
         file = f"/var/lib/libvirt/images/kvm-lab-class/{name}-g{generation}.qcow2"
         made = [
             ("libvirt:index/volume:Volume", f"{name}-g{generation}", {}),
-            ("libvirt:index/domain:Domain", name, {"id": "uuid-1", "disks": [{"volumeId": file}]}),
-            ("pulumi-python:dynamic/kvm:GuestReady", name, {"domain_id": "uuid-1" if answered else "uuid-0"}),
+            ("libvirt:index/domain:Domain", name, {"id": uuid, "name": name, "disks": [{"volumeId": file}]}),
+            (
+                "pulumi-python:dynamic/kvm:GuestReady",
+                name,
+                {"domain_id": uuid if answered else "an earlier one"},
+            ),
         ]
         found += [
             {"type": kind, "urn": f"urn:x::{kind}::{n}", "outputs": outputs} for kind, n, outputs in made

@@ -103,10 +103,8 @@ def states(libvirt: FakeLibvirt) -> dict[str, str]:
 
 
 def test_guests_power_off_while_the_change_runs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    libvirt, asked = (
-        on(monkeypatch, a=FakeDomain(), b=FakeDomain(), neighbour=FakeDomain()),
-        threading.Event(),
-    )
+    libvirt = on(monkeypatch, a=FakeDomain(), b=FakeDomain(), neighbour=FakeDomain())
+    asked = threading.Event()
     libvirt.on_call = lambda call: asked.set() if call == "shutdown b-uuid" else None
     assert reset(host, lambda: 0 if asked.wait(60) else 1, "a", "b") == 0
     assert states(libvirt) == {"a": "shut off", "b": "shut off", "neighbour": "running"}

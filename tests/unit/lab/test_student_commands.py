@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -14,12 +13,11 @@ import pytest
 import yaml
 
 from config import Environment
-from lab import early_power_off, student_commands
+from lab import student_commands
 from lab.settings import Settings
 from providers.errors import LabError
-from providers.transport import Endpoint
-from tests.unit.lab.test_early_power_off import FakeDomain, FakeLibvirt
-from tests.unit.test_roster import stack_file, student
+from tests.unit.lab.test_early_power_off import FakeDomain, FakeLibvirt, on
+from tests.unit.test_roster import stack_file, student, write_stack_file
 from tests.unit.test_students import state
 
 GUEST = "g1s1"
@@ -40,8 +38,7 @@ class FakeEngine:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     written = stack_file(student(1, 1), student(1, 2))
-    file = tmp_path / "Pulumi.class.yaml"
-    file.write_text(yaml.safe_dump({"config": {f"kvm-lab:{key}": value for key, value in written.items()}}))
+    file = write_stack_file(tmp_path, written)
     network = IPv4Network("192.0.2.0/24")  # none of the hosts is the testbed's
     return Settings(tmp_path, "class", file, tmp_path, "none", network, students=(GUEST,))
 
@@ -50,29 +47,13 @@ def given(
     monkeypatch: pytest.MonkeyPatch, resources: list[dict[str, Any]] | LabError, up: Callable[[], int]
 ) -> FakeLibvirt:
     """Return the host's libvirt, on which the guest runs; `up` is the engine's run."""
-    libvirt = FakeLibvirt({GUEST: FakeDomain()})
-
-    @contextlib.contextmanager
-    def connect(_endpoint: Endpoint) -> Iterator[FakeLibvirt]:
-        yield libvirt
 
     def up_for(_settings: Settings, _environments: list[Environment]) -> int:
         return up()
 
-    monkeypatch.setattr(early_power_off, "connect", connect)
     monkeypatch.setattr(student_commands, "engine_with_state", lambda _settings: FakeEngine(resources))
     monkeypatch.setattr(student_commands, "up_for", up_for)
-    return libvirt
-
-
-def made(*, answered: bool = True) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = state(GUEST, answered=answered)
-    for one in found:
-        outputs = one["outputs"]
-        outputs |= {"name": GUEST} if "disks" in outputs else {}
-        for key in {"id", "domain_id"} & outputs.keys():
-            outputs[key] = outputs[key].replace("uuid-1", f"{GUEST}-uuid")
-    return found
+    return on(monkeypatch, **{GUEST: FakeDomain()})
 
 
 def test_the_guest_is_asked_and_the_roster_edited_before_the_engine_has_ended(
@@ -84,7 +65,7 @@ def test_the_guest_is_asked_and_the_roster_edited_before_the_engine_has_ended(
         seen.append(yaml.safe_load(settings.stack_file.read_text())["config"]["kvm-lab:roster"]["students"])
         return 0 if asked.wait(60) else 1
 
-    libvirt = given(monkeypatch, made(), up)
+    libvirt = given(monkeypatch, state(GUEST), up)
     libvirt.on_call = lambda call: asked.set() if call == f"shutdown {GUEST}-uuid" else None
     assert student_commands.reset(settings) == 0
     assert [[one.get("generation") for one in students] for students in seen] == [[2, None]]
@@ -94,7 +75,7 @@ def test_the_guest_is_asked_and_the_roster_edited_before_the_engine_has_ended(
     ("resources", "seen"),
     [
         ([], "g1s1 is not made yet"),
-        (made(answered=False), "has not answered since its last change"),
+        (state(GUEST, answered=False), "has not answered since its last change"),
         (LabError("run: pulumi stack export", "no stack named 'class' found", "make up"), "no stack named"),
     ],
 )
