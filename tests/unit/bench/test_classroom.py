@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import yaml
 
 from bench.classroom import cpu_seconds, stack_file
@@ -7,18 +8,29 @@ from config import Lab
 
 DOMSTATS = """\
 Domain: 'bench-g1s1'
-  cpu.time=12500000000
-  cpu.user=9000000000
-  cpu.system=3500000000
+  vcpu.current=2
+  vcpu.maximum=2
+  vcpu.0.state=1
+  vcpu.0.time=12000000000
+  vcpu.0.wait=7
+  vcpu.1.state=1
+  vcpu.1.time=500000000
+  vcpu.1.wait=7
 
 Domain: 'loop1'
-  cpu.time=500000000
+  vcpu.current=1
+  vcpu.0.time=500000000
 """
 
 
-def test_cpu_seconds_of_all_domains() -> None:
+def test_cpu_seconds_of_all_vcpus() -> None:
     assert cpu_seconds(DOMSTATS) == 13.0
     assert cpu_seconds("\n") == 0.0
+
+
+def test_a_domain_without_a_time_is_not_taken_for_one_at_rest() -> None:
+    with pytest.raises(ValueError, match="no processor time"):
+        cpu_seconds(f"{DOMSTATS}\nDomain: 'bench-g1s2'\n  cpu.haltpoll.success.time=0\n")
 
 
 def test_stack_file_has_a_class_beside_the_spare_guest(tmp_path: Path) -> None:
