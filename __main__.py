@@ -6,6 +6,7 @@ import config
 from components.guest import Guest
 from components.hypervisor import HypervisorHost
 from components.pacing import drop_debug_lines, rest_while_waiting
+from components.part import Part
 from components.student_environment import StudentEnvironment
 from providers.errors import LabError
 
@@ -16,17 +17,15 @@ if pulumi.runtime.is_dry_run():
 try:
     lab = config.load()
     stack = pulumi.get_stack()
-    hosts = {host.name: HypervisorHost(host.name, host, stack, lab.images) for host in lab.hosts}
+    part = Part.of_run(lab, stack)
+    hosts = {host.name: HypervisorHost(host.name, host, stack, lab.images) for host in part.hosts}
     environments = {
-        one.name: StudentEnvironment(one.name, one, hosts[one.host.name]) for one in lab.environments
+        one.name: StudentEnvironment(one.name, one, hosts[one.host.name]) for one in part.environments
     }
     guests = {name: guest for one in environments.values() for name, guest in one.guests.items()}
-    for host, guest in lab.guests:
-        if guest.name not in guests:
-            guests[guest.name] = Guest(guest.name, guest, hosts[host.name])
+    guests |= {guest.name: Guest(guest.name, guest, hosts[host.name]) for host, guest in part.guests}
 except LabError as error:
     raise pulumi.RunError(str(error)) from None  # shown without a stack trace
 
-pulumi.export("hosts", {name: host.summary for name, host in hosts.items()})
-pulumi.export("guests", {name: guest.summary for name, guest in guests.items()})
-pulumi.export("environments", {name: one.summary for name, one in environments.items()})
+for output, made in (("hosts", hosts), ("guests", guests), ("environments", environments)):
+    pulumi.export(output, part.with_others(output, {name: one.summary for name, one in made.items()}))

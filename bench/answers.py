@@ -24,11 +24,13 @@ class Timing:
         answer: when the last of them answered.
         command: when the command had ended.
         silent: when the last of them was first seen silent; 0 where all were from the beginning.
+        missing: how many had not answered when they were given up; `answer` says when that was.
     """
 
     answer: float
     command: float
     silent: float
+    missing: int = 0
 
 
 def timed(
@@ -37,6 +39,7 @@ def timed(
     *,
     patience: float,
     anew: bool = False,
+    give_up: bool = False,
     port: int = _PORT,
 ) -> Timing:
     """Run a command, and return when it had ended and all servers answered.
@@ -46,6 +49,7 @@ def timed(
         addresses: of the servers.
         patience: seconds that the servers may take once the command has ended.
         anew: whether they answer when it begins: an answer counts once the server was silent.
+        give_up: whether those that do not answer in that time are counted; else that is an error.
         port: of the servers.
 
     Raises:
@@ -53,27 +57,30 @@ def timed(
     """
     # an own loop: asyncio.run would leave this thread without the one that it may have
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        return runner.run(_timed(command, addresses, patience, anew, port))
+        timing, late = runner.run(_timed(command, addresses, patience, anew, port))
+    if late and not give_up:
+        raise LabError(
+            f"wait until {len(addresses)} guests answer",
+            f"{patience:.0f} s after the command ended these do not: {', '.join(late)}",
+            "look at their consoles; run it again with fewer guests",
+        )
+    return timing
 
 
 async def _timed(
     command: Callable[[], object], addresses: Sequence[str], patience: float, anew: bool, port: int
-) -> Timing:
+) -> tuple[Timing, list[str]]:
     began = time.monotonic()
     watches = [asyncio.create_task(_watch(address, port, anew)) for address in addresses]
     await asyncio.to_thread(command)
     ended = time.monotonic()
     done, late = await asyncio.wait(watches, timeout=patience)
-    if late:
-        missing = [one for one, watch in zip(addresses, watches, strict=True) if watch in late]
-        raise LabError(
-            f"wait until {len(addresses)} guests answer",
-            f"{patience:.0f} s after the command ended these do not: {', '.join(missing)}",
-            "look at their consoles; run it again with fewer guests",
-        )
+    missing = [one for one, watch in zip(addresses, watches, strict=True) if watch in late]
+    if missing:
+        return Timing(time.monotonic() - began, ended - began, 0.0, len(missing)), missing
     seen = [watch.result() for watch in done]
     silent, answer = max(silent for silent, _ in seen), max(answer for _, answer in seen)
-    return Timing(answer - began, ended - began, silent - began if anew else 0.0)
+    return Timing(answer - began, ended - began, silent - began if anew else 0.0), missing
 
 
 async def _watch(address: str, port: int, anew: bool) -> tuple[float, float]:

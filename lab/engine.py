@@ -71,14 +71,15 @@ class UserEngine:
         """Return the options by which `pulumi` finds a stack and its file, both ready for it."""
         return ["--stack", stack, "--config-file", str((self.root / stack_file).resolve())]
 
-    def run(self, arguments: Sequence[str]) -> int:
-        """Run `pulumi` with its output on ours; return its exit status.
+    def run(self, arguments: Sequence[str], switches: Mapping[str, str] | None = None) -> int:
+        """Run `pulumi` with its output on ours, and `switches` in its environment; return its exit status.
 
         It ends in order when we are told to end: an interrupt reaches it from the terminal, and a request
         to terminate is passed on.
         """
         argv = ["pulumi", *arguments, "--non-interactive", "--cwd", str(self.root)]
-        with subprocess.Popen(argv, env=self.environment(), stdin=subprocess.DEVNULL) as child:
+        environment = {**self.environment(), **(switches or {})}
+        with subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL) as child:
             before = {
                 signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
                 signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number)),

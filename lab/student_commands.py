@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from components import part
 from config import Environment, Lab
 from lab import students
 from lab.early_power_off import StandBy
@@ -55,7 +57,8 @@ def _change_disks(settings: Settings, command: str, decide: Decision) -> int:
             for one, edit in edits:
                 file = students.edit_roster(settings.stack_file, settings.root, roster, one, edit)
                 say(f"{file.name}: {students.told(one, edit, roster.keep)}")
-            status = early.change_disks(in_use, lambda: up_for(settings, environments))
+            with _alone(settings.stack, environments, resources) as switches:
+                status = early.change_disks(in_use, lambda: up_for(settings, environments, switches))
     if status == 0:
         say(f"{command} took {time.monotonic() - start:.0f} s")
     else:
@@ -80,10 +83,27 @@ def turn(settings: Settings) -> AbstractContextManager[object]:
     return nullcontext() if foreign_hosts(settings) else locked(testbed_of(settings))
 
 
-def up_for(settings: Settings, environments: Sequence[Environment]) -> int:
-    """Run `pulumi up` for these environments: the testbed's, or the user's with the user's own login."""
+@contextmanager
+def _alone(
+    stack: str, environments: Sequence[Environment], resources: list[dict[str, Any]]
+) -> Iterator[dict[str, str]]:
+    """Have a run declare these environments only: of the others it would have nothing to change."""
+    text = part.written(stack, [one.name for one in environments], students.outputs_of_stack(resources))
+    with tempfile.NamedTemporaryFile("w", prefix="kvm-lab-part-", suffix=".json") as file:
+        file.write(text)
+        file.flush()
+        yield {part.FILE: file.name}
+
+
+def up_for(
+    settings: Settings, environments: Sequence[Environment], switches: Mapping[str, str] | None = None
+) -> int:
+    """Run `pulumi up` for these environments: the testbed's, or the user's with the user's own login.
+
+    `switches` are for the environment of the run.
+    """
     options = ["up", "--yes", "--skip-preview", *students.targets(settings.stack, environments)]
     if any(one.own_host for one in environments):
         options.append("--refresh")  # its student is root there: packages and bridge may be anything
     engine = engine_with_state(settings)
-    return engine.run([*options, *stack_arguments(settings, engine)])
+    return engine.run([*options, *stack_arguments(settings, engine)], switches)

@@ -203,6 +203,11 @@ def disks_in_use(
     ]
 
 
+def outputs_of_stack(resources: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return what the program exported last; nothing where no run of it came so far."""
+    return next((one.get("outputs") or {} for one in resources if one["type"] == "pulumi:pulumi:Stack"), {})
+
+
 def refuse_unmade_disks(resources: Iterable[Mapping[str, Any]], environment: Environment) -> None:
     """Stop unless the disks that would come back are there.
 

@@ -79,6 +79,15 @@ def test_another_server_is_no_answer() -> None:
     server.off()
 
 
+def test_who_does_not_answer_is_counted_where_that_is_no_error() -> None:
+    server = Server()
+    server.on()
+    timing = timed(lambda: None, [HERE, "127.0.0.2"], patience=0.3, give_up=True, port=server.port)
+    server.off()
+    assert timing.missing == 1
+    assert timing.answer >= 0.3
+
+
 def test_error_of_the_command_is_raised() -> None:
     def fail() -> None:
         raise LabError("a", "b", "c")

@@ -30,6 +30,22 @@ def test_table_fits_a_terminal_and_tells_both_sides() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_loop_whose_guests_do_not_come_up_shows_how_long_was_waited() -> None:
+    silent = Steps(Timing(2000.0, 250.0, 0.0, missing=39), [])
+    classes = [Class(40, [Round(ours(1800.0, [24.0], [20.5]), silent)])]
+    assert table(classes) == (
+        "guests  step       by    answer, s  ratio   per guest, s  silent, s  ended, s\n"
+        "40      create     us    1800.0     <0.90   45.0                     900.0\n"
+        "                   loop  >2000.0            >50.0                    250.0\n"
+        "        reset of 1 us    24.0                             4.2        25.0\n"
+        "        1st boot   us    20.5                                        0.5"
+    )
+    made, reset = verdict(classes)
+    assert made.sentence == "40 guests made: less than 0.90 of the loop's time (at most 1.1)"
+    assert made.holds
+    assert reset.holds
+
+
 @pytest.mark.parametrize(
     ("measured", "holds"),
     [
@@ -56,7 +72,7 @@ def test_programs_get_every_value() -> None:
     classes = [Class(1, [Round(ours(1.0, [2.0], [3.0]), loop(1.0))])]
     told = as_json(classes, verdict(classes))
     assert told["classes"][0]["rounds"][0]["ours"]["resets"] == [
-        {"answer": 2.0, "command": 3.0, "silent": 4.25}
+        {"answer": 2.0, "command": 3.0, "silent": 4.25, "missing": 0}
     ]
     assert [bound["holds"] for bound in told["bounds"]] == [True, True]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components import part
 from config import Environment
 from lab import student_commands
 from lab.settings import Settings
@@ -44,11 +46,19 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def given(
-    monkeypatch: pytest.MonkeyPatch, resources: list[dict[str, Any]] | LabError, up: Callable[[], int]
+    monkeypatch: pytest.MonkeyPatch,
+    resources: list[dict[str, Any]] | LabError,
+    up: Callable[[], int],
+    part_files: list[Path] | None = None,
 ) -> FakeLibvirt:
-    """Return the host's libvirt, on which the guest runs; `up` is the engine's run."""
+    """Return the host's libvirt, on which the guest runs.
 
-    def up_for(_settings: Settings, _environments: list[Environment]) -> int:
+    `up` is the engine's run; `part_files` gets the file that it is told its part by.
+    """
+
+    def up_for(_settings: Settings, _environments: list[Environment], switches: dict[str, str]) -> int:
+        if part_files is not None:
+            part_files.append(Path(switches[part.FILE]))
         return up()
 
     monkeypatch.setattr(student_commands, "engine_with_state", lambda _settings: FakeEngine(resources))
@@ -69,6 +79,24 @@ def test_the_guest_is_asked_and_the_roster_edited_before_the_engine_has_ended(
     libvirt.on_call = lambda call: asked.set() if call == f"shutdown {GUEST}-uuid" else None
     assert student_commands.reset(settings) == 0
     assert [[one.get("generation") for one in students] for students in seen] == [[2, None]]
+
+
+def test_the_engines_run_declares_the_student_alone_and_its_file_goes_with_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[Path] = []
+    said: list[dict[str, Any]] = []
+
+    def up() -> int:
+        said.append(json.loads(files[0].read_text()))
+        return 1
+
+    exported = {"guests": {"g1s2": {"host": "h1"}}}
+    resources = [{"type": "pulumi:pulumi:Stack", "urn": "x::class", "outputs": exported}, *state(GUEST)]
+    given(monkeypatch, resources, up, files)
+    assert student_commands.reset(settings) == 1
+    assert said == [{"stack": "class", "environments": [GUEST], "outputs": exported}]
+    assert not files[0].exists()
 
 
 @pytest.mark.parametrize(
