@@ -111,6 +111,14 @@ class Image(Section):
         """Return the path or the URL, as written."""
         return self.path or self.url or ""
 
+    def resource_on(self, host: str) -> str:
+        """Return the name that the image has as a resource on a host; with another content it is another.
+
+        Raises:
+            ValueError: its checksum stands in a file that was not to be read.
+        """
+        return f"{host}-{self.name}-{self.checksum.digest[:8]}"
+
     @property
     def checksum(self) -> Checksum:
         """Return the checksum to hold the image against.

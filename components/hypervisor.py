@@ -127,9 +127,7 @@ class HypervisorHost(pulumi.ComponentResource):
             "format": image.format,
         }
         # a newer image is another resource: the old one stays until the last overlay of it is gone
-        return BaseImage(
-            f"{self.host.name}-{image.name}-{checksum.digest[:8]}", props, self._after(self.libvirt)
-        )
+        return BaseImage(image.resource_on(self.host.name), props, self._after(self.libvirt))
 
 
 def used_images(host: config.Host, images: Iterable[config.Image]) -> list[config.Image]:

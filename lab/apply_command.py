@@ -11,6 +11,7 @@ import config
 from components import libvirt
 from components.hypervisor import common_inputs
 from config import NAMESPACE, Environment
+from lab import students
 from lab.settings import Settings
 from lab.stack import engine_with_state
 from lab.student_commands import named, turn, up_for
@@ -27,10 +28,11 @@ def apply(settings: Settings) -> int:
     """Bring an edited template or key to students' guests: `pulumi up` for these students, and a reboot."""
     start = time.monotonic()
     with turn(settings):
-        _, environments = named(settings, "apply")
-        status = up_for(settings, environments)
+        lab, environments = named(settings, "apply")
+        engine = engine_with_state(settings)
+        wanted = students.targets(lab, settings.stack, environments, engine.resources(settings.stack))
+        status = up_for(settings, environments, wanted)
         if status == 0:
-            engine = engine_with_state(settings)
             _boot_all_again(settings.stack, environments, engine.outputs(settings.stack))
             names = ", ".join(one.name for one in environments)
             say(f"applied to {names} in {time.monotonic() - start:.0f} s")

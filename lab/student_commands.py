@@ -16,7 +16,6 @@ from lab.settings import Settings
 from lab.stack import engine_with_state, foreign_hosts, stack_arguments, testbed_of
 from lab.terminal import say
 from providers.errors import LabError
-from stackfile.roster import Roster
 from testbed.lab import locked
 
 Decision = Callable[[list[dict[str, Any]], Environment, int], dict[str, object]]
@@ -49,16 +48,18 @@ def undo_reset(settings: Settings) -> int:
 def _change_disks(settings: Settings, command: str, decide: Decision) -> int:
     start = time.monotonic()
     with turn(settings):
-        roster, environments = named(settings, command)
+        lab, environments = named(settings, command)
+        roster = students.roster_of(lab)
         with StandBy(students.hosts_in_use(environments)) as early:
             resources = engine_with_state(settings).resources(settings.stack)
             edits = [(one, decide(resources, one, roster.keep)) for one in environments]
+            wanted = students.targets(lab, settings.stack, environments, resources)
             in_use = students.disks_in_use(resources, environments)
             for one, edit in edits:
                 file = students.edit_roster(settings.stack_file, settings.root, roster, one, edit)
                 say(f"{file.name}: {students.told(one, edit, roster.keep)}")
             with _alone(settings.stack, environments, resources) as switches:
-                status = early.change_disks(in_use, lambda: up_for(settings, environments, switches))
+                status = early.change_disks(in_use, lambda: up_for(settings, environments, wanted, switches))
     if status == 0:
         say(f"{command} took {time.monotonic() - start:.0f} s")
     else:
@@ -66,8 +67,8 @@ def _change_disks(settings: Settings, command: str, decide: Decision) -> int:
     return status
 
 
-def named(settings: Settings, command: str) -> tuple[Roster, list[Environment]]:
-    """Return the roster and the environments that the command is about, before anything is done.
+def named(settings: Settings, command: str) -> tuple[Lab, list[Environment]]:
+    """Return the lab and the environments that the command is about, before anything is done.
 
     Raises:
         LabError: one is not there; a ConfigError has every mistake of the stack file and its local files.
@@ -75,7 +76,8 @@ def named(settings: Settings, command: str) -> tuple[Roster, list[Environment]]:
     if not settings.students:
         raise LabError(f"make {command}", "no student", f"name one: make {command} STUDENT=g1s2")
     lab = Lab.from_stack_file(settings.stack_file, root=settings.root)
-    return students.roster_of(lab), [students.environment_of(lab, name) for name in settings.students]
+    students.roster_of(lab)
+    return lab, [students.environment_of(lab, name) for name in settings.students]
 
 
 def turn(settings: Settings) -> AbstractContextManager[object]:
@@ -87,7 +89,7 @@ def turn(settings: Settings) -> AbstractContextManager[object]:
 def _alone(
     stack: str, environments: Sequence[Environment], resources: list[dict[str, Any]]
 ) -> Iterator[dict[str, str]]:
-    """Have a run declare these environments only: of the others it would have nothing to change."""
+    """Have a run declare these environments only: its targets reach no other (students.targets)."""
     text = part.written(stack, [one.name for one in environments], students.outputs_of_stack(resources))
     with tempfile.NamedTemporaryFile("w", prefix="kvm-lab-part-", suffix=".json") as file:
         file.write(text)
@@ -96,13 +98,20 @@ def _alone(
 
 
 def up_for(
-    settings: Settings, environments: Sequence[Environment], switches: Mapping[str, str] | None = None
+    settings: Settings,
+    environments: Sequence[Environment],
+    targets: Sequence[str],
+    switches: Mapping[str, str] | None = None,
 ) -> int:
     """Run `pulumi up` for these environments: the testbed's, or the user's with the user's own login.
 
-    `switches` are for the environment of the run.
+    Args:
+        settings: of the command.
+        environments: those that change.
+        targets: what of them may, see students.targets.
+        switches: for the environment of the run.
     """
-    options = ["up", "--yes", "--skip-preview", *students.targets(settings.stack, environments)]
+    options = ["up", "--yes", "--skip-preview", *(word for one in targets for word in ("--target", one))]
     if any(one.own_host for one in environments):
         options.append("--refresh")  # its student is root there: packages and bridge may be anything
     engine = engine_with_state(settings)

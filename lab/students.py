@@ -14,6 +14,9 @@ from stackfile import rosterfile
 from stackfile.mistakes import near
 from stackfile.roster import Roster, kept_by_default, kept_of
 
+Resources = Sequence[Mapping[str, Any]]
+"""A stack's state, see UserEngine.resources."""
+
 
 @dataclass(frozen=True)
 class DiskInUse:
@@ -247,14 +250,68 @@ def _name(resource: Mapping[str, Any]) -> str:
     return str(resource["urn"]).rpartition("::")[2]
 
 
-def targets(stack: str, environments: Iterable[Environment]) -> list[str]:
-    """Return the options by which `pulumi up` leaves alone what is not of these environments."""
+def targets(lab: Lab, stack: str, chosen: Iterable[Environment], state: Resources) -> list[str]:
+    """Return the URNs, patterns among them, of what `pulumi up` may touch for these environments.
+
+    Of what they share with others there is only what is not there yet: a new disk may be the first of a
+    new image.
+
+    Args:
+        lab: the lab, its checksum files having been read.
+        stack: the stack's name.
+        chosen: the environments.
+        state: the stack's resources, each behind those that it depends on, as the engine keeps them.
+
+    Raises:
+        LabError: the engine would reach others too.
+    """
+    made = {_name(one) for one in state if one["type"].endswith(":BaseImage")}
     patterns: dict[str, None] = {}
-    for one in environments:
+    for one in chosen:
         inside = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:StudentEnvironment**::{one.name}"
-        host = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:HypervisorHost**::{one.host.name}"
-        # a new disk may be the first of a new image
-        images = [f"{host}-{guest.image}-*" for guest in one.guests]
-        own = [host, f"{host}-pool"] if one.own_host else []
-        patterns |= dict.fromkeys([inside, f"{inside}-**", *own, *images])
-    return [word for target in patterns for word in ("--target", target)]
+        host = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:HypervisorHost**::"
+        used = {guest.image for guest in one.guests}
+        images = {image.resource_on(one.host.name) for image in lab.images if image.name in used}
+        # on an own host its student is root, and may have removed the image too
+        names = images | {one.host.name, f"{one.host.name}-pool"} if one.own_host else images - made
+        patterns |= dict.fromkeys([inside, f"{inside}-**", *(host + name for name in sorted(names))])
+    _refuse_strangers(patterns, state)
+    return list(patterns)
+
+
+def _refuse_strangers(wanted: Iterable[str], state: Resources) -> None:
+    """Stop if the engine would reach more than these targets and what is in them.
+
+    It takes all that depends on a target for a part of it, and deletes of that what the program does not
+    declare (GenerateDeletes in pulumi/pkg/resource/deploy/step_generator.go): a student, say, who was taken
+    out of the roster before another one is reset.
+    """
+    own: set[str] = set()
+    reached: set[str] = set()
+    patterns = re.compile("|".join(map(_regular, wanted)))
+    for one in state:
+        urn = str(one["urn"])
+        if patterns.fullmatch(urn) or one.get("parent") in own:
+            own.add(urn)
+        if urn in own or not reached.isdisjoint(_relies_on(one)):
+            reached.add(urn)
+    if strangers := sorted(urn.rpartition("::")[2] for urn in reached - own):
+        raise LabError(
+            "change the disks of a student, and nothing of others",
+            f"these depend on what would change: {', '.join(dict.fromkeys(strangers))}",
+            "edit the student's `generation` in the roster; then `make up` tells whom that touches",
+        )
+
+
+def _regular(pattern: str) -> str:
+    """Return the regular expression for a target as the engine understands its asterisks."""
+    return re.escape(pattern).replace(r"\*\*", ".*").replace(r"\*", "[^:]*")
+
+
+def _relies_on(resource: Mapping[str, Any]) -> set[str]:
+    """Return the URNs of all that the engine says a resource depends on."""
+    by_property = resource.get("propertyDependencies") or {}
+    lists = [resource.get("dependencies"), resource.get("replaceWith"), *by_property.values()]
+    provider = str(resource.get("provider") or "").rpartition("::")[0]
+    single = [resource.get("parent"), resource.get("deletedWith"), provider]
+    return {*filter(None, single), *(urn for urns in lists for urn in urns or [])}

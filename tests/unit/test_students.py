@@ -159,16 +159,41 @@ def test_a_host_of_ones_own_is_protected_too() -> None:
         students.reset(lab_of(written).environments[0], 0)
 
 
+URN = "urn:pulumi:class::kvm-lab::kvm:index:"
+
+
+def shared_image(*guests: str) -> list[dict[str, Any]]:
+    """Return a host's image in the state, and these students' disks, which are made from it."""
+    image = f"{URN}HypervisorHost$pulumi-python:dynamic/kvm:BaseImage::h1-debian-aaaaaaaa"
+    host = f"{URN}HypervisorHost::h1"
+    made: list[dict[str, Any]] = [
+        {"type": "pulumi-python:dynamic/kvm:BaseImage", "urn": image, "parent": host}
+    ]
+    for name in guests:
+        inside = f"{URN}StudentEnvironment$kvm:index:Guest"
+        guest, volume = f"{inside}::{name}", f"{inside}$libvirt:index/volume:Volume::{name}-g1"
+        domain = {
+            "urn": f"{inside}$libvirt:index/domain:Domain::{name}",
+            "propertyDependencies": {"disks": [volume]},
+            "provider": f"{URN}HypervisorHost$pulumi:providers:libvirt::h1::12ab",
+        }
+        made += [
+            {"type": "kvm:index:Guest", "urn": guest, "parent": f"{URN}StudentEnvironment::{name}"},
+            {"type": "libvirt:index/volume:Volume", "urn": volume, "parent": guest, "dependencies": [image]},
+            {"type": "libvirt:index/domain:Domain", "parent": guest, **domain},
+        ]
+    return made
+
+
 def test_the_targets_are_one_students() -> None:
     lab = lab_of(stack_file(student(1, 1), student(1, 2, None, "own", ssh_keys=[KEY])))
-    inside = "urn:pulumi:class::kvm-lab::kvm:index:"
-    shared, own = (students.targets("class", [one])[1::2] for one in lab.environments)
-    assert shared == [
-        f"{inside}StudentEnvironment**::g1s1",
-        f"{inside}StudentEnvironment**::g1s1-**",
-        f"{inside}HypervisorHost**::h1-debian-*",
-    ]
-    assert {f"{inside}HypervisorHost**::g1s2", f"{inside}HypervisorHost**::g1s2-pool"} <= set(own)
+    shared, own = (students.targets(lab, "class", [one], shared_image("g1s1")) for one in lab.environments)
+    assert shared == [f"{URN}StudentEnvironment**::g1s1", f"{URN}StudentEnvironment**::g1s1-**"]
+    assert set(own) == {
+        f"{URN}StudentEnvironment**::g1s2",
+        f"{URN}StudentEnvironment**::g1s2-**",
+        *(f"{URN}HypervisorHost**::g1s2{name}" for name in ("", "-pool", "-debian-aaaaaaaa")),
+    }
     names = [
         "StudentEnvironment$kvm:index:Guest$x::g1s11",
         "StudentEnvironment::g1s12",
@@ -176,7 +201,36 @@ def test_the_targets_are_one_students() -> None:
     ]
     for target in shared:
         pattern = re.escape(target).replace(r"\*\*", ".*").replace(r"\*", "[^:]*")
-        assert not [name for name in names if re.fullmatch(pattern, inside + name)]
+        assert not [name for name in names if re.fullmatch(pattern, URN + name)]
+
+
+def test_an_image_is_a_target_only_as_long_as_no_disk_can_depend_on_it() -> None:
+    lab = lab_of(stack_file(student(1, 1), student(1, 2)))
+    one = lab.environments[:1]
+    assert f"{URN}HypervisorHost**::h1-debian-aaaaaaaa" in students.targets(lab, "class", one, [])
+    there = shared_image("g1s1", "g1s2")
+    assert not [target for target in students.targets(lab, "class", one, there) if "debian" in target]
+
+
+@pytest.mark.parametrize(
+    "tie",
+    [
+        {"dependencies": [f"{URN}StudentEnvironment$kvm:index:Guest$libvirt:index/domain:Domain::g1s1"]},
+        {"propertyDependencies": {"x": [f"{URN}StudentEnvironment$kvm:index:Guest::g1s1"]}},
+        {"provider": f"{URN}StudentEnvironment$kvm:index:Guest::g1s1::12ab"},
+        {"deletedWith": f"{URN}StudentEnvironment$kvm:index:Guest::g1s1"},
+        {"replaceWith": [f"{URN}StudentEnvironment$kvm:index:Guest::g1s1"]},
+    ],
+)
+def test_what_depends_on_a_student_is_never_deleted_with_the_students_disk(tie: dict[str, Any]) -> None:
+    """The engine deletes it, where the program does not declare it any more."""
+    lab = lab_of(stack_file(student(1, 1), student(1, 2)))
+    state = shared_image("g1s1", "g1s2")
+    assert students.targets(lab, "class", lab.environments[:1], state)
+    of_the_other = next(one for one in state if one["urn"].endswith("Guest::g1s2"))
+    of_the_other.update(tie)
+    with pytest.raises(LabError, match="these depend on what would change: g1s2, g1s2-g1\n"):
+        students.targets(lab, "class", lab.environments[:1], state)
 
 
 def test_a_second_reset_says_what_it_deletes_for_good() -> None:

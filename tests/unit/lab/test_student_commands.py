@@ -56,7 +56,11 @@ def given(
     `up` is the engine's run; `part_files` gets the file that it is told its part by.
     """
 
-    def up_for(_settings: Settings, _environments: list[Environment], switches: dict[str, str]) -> int:
+    def up_for(
+        _settings: Settings, environments: list[Environment], targets: list[str], switches: dict[str, str]
+    ) -> int:
+        assert [one.name for one in environments] == [GUEST]
+        assert any(target.endswith(f"::{GUEST}") for target in targets)
         if part_files is not None:
             part_files.append(Path(switches[part.FILE]))
         return up()
