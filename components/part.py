@@ -24,15 +24,15 @@ names no file any more, and is refused.
 """
 
 
-def written(stack: str, environments: Iterable[str], outputs: Mapping[str, Any]) -> str:
+def written(stack: str, names: Iterable[str], outputs: Mapping[str, Any]) -> str:
     """Return what the file says of a run that declares these environments only, and their hosts.
 
     Args:
         stack: the stack's name.
-        environments: their names.
+        names: the environments'.
         outputs: the stack's before the run, of which those of all others stay.
     """
-    return json.dumps({"stack": stack, "environments": list(environments), "outputs": dict(outputs)})
+    return json.dumps({"stack": stack, "environments": list(names), "outputs": dict(outputs)})
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Part:
         except OSError as error:
             raise LabError(f"declare the part of the lab that {FILE} names", str(error), remedy) from None
         chosen = [one for one in lab.environments if one.name in wanted["environments"]]
-        if wanted["stack"] != stack or len(chosen) != len(wanted["environments"]):
+        if wanted["stack"] != stack or {one.name for one in chosen} != set(wanted["environments"]):
             seen = f"it names {', '.join(wanted['environments'])} of the stack {wanted['stack']}"
             raise LabError(f"declare a part of the lab, for the stack {stack}", seen, remedy)
         needed = {one.host.name for one in chosen}

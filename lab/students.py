@@ -250,6 +250,10 @@ def _name(resource: Mapping[str, Any]) -> str:
     return str(resource["urn"]).rpartition("::")[2]
 
 
+def _parent(resource: Mapping[str, Any]) -> str:
+    return str(resource.get("parent") or "").rpartition("::")[2]
+
+
 def targets(lab: Lab, stack: str, chosen: Iterable[Environment], state: Resources) -> list[str]:
     """Return the URNs, patterns among them, of what `pulumi up` may touch for these environments.
 
@@ -265,15 +269,18 @@ def targets(lab: Lab, stack: str, chosen: Iterable[Environment], state: Resource
     Raises:
         LabError: the engine would reach others too.
     """
-    made = {_name(one) for one in state if one["type"].endswith(":BaseImage")}
+    made = {_name(one): _parent(one) for one in state if one["type"].endswith(":BaseImage")}
     patterns: dict[str, None] = {}
     for one in chosen:
         inside = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:StudentEnvironment**::{one.name}"
         host = f"urn:pulumi:{stack}::{NAMESPACE}::kvm:index:HypervisorHost**::"
         used = {guest.image for guest in one.guests}
         images = {image.resource_on(one.host.name) for image in lab.images if image.name in used}
-        # on an own host its student is root, and may have removed the image too
-        names = images | {one.host.name, f"{one.host.name}-pool"} if one.own_host else images - made
+        if one.own_host:  # its student is root there, and may have removed any of it
+            images |= {image for image, parent in made.items() if parent == one.host.name}
+            names = images | {one.host.name, f"{one.host.name}-pool"}
+        else:
+            names = images - made.keys()
         patterns |= dict.fromkeys([inside, f"{inside}-**", *(host + name for name in sorted(names))])
     _refuse_strangers(patterns, state)
     return list(patterns)
@@ -282,9 +289,10 @@ def targets(lab: Lab, stack: str, chosen: Iterable[Environment], state: Resource
 def _refuse_strangers(wanted: Iterable[str], state: Resources) -> None:
     """Stop if the engine would reach more than these targets and what is in them.
 
-    It takes all that depends on a target for a part of it, and deletes of that what the program does not
-    declare (GenerateDeletes in pulumi/pkg/resource/deploy/step_generator.go): a student, say, who was taken
-    out of the roster before another one is reset.
+    It takes all that depends on a target for a part of it: what the program does not declare of that would
+    be deleted with it, or ends the run halfway, as --target-dependents says (GenerateDeletes in
+    pulumi/pkg/resource/deploy/step_generator.go). A student, say, who was taken out of the roster, but
+    whose disk is still there, before another one is reset.
     """
     own: set[str] = set()
     reached: set[str] = set()

@@ -50,6 +50,11 @@ def test_a_part_has_its_hosts_and_leaves_the_outputs_of_others(
     assert one.with_others("environments", {"g2s1": 4}) == {"g2s1": 4}
 
 
+def test_one_may_be_named_twice(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked_for(monkeypatch, tmp_path / "part.json", environments=["g2s1", "g2s1"])
+    assert [one.name for one in Part.of_run(lab, "class").environments] == ["g2s1"]
+
+
 @pytest.mark.parametrize(
     ("changes", "seen"),
     [({"stack": "lab"}, "g2s1 of the stack lab"), ({"environments": ["g2s1", "g9s9"]}, "g2s1, g9s9 of")],

@@ -187,12 +187,19 @@ def shared_image(*guests: str) -> list[dict[str, Any]]:
 
 def test_the_targets_are_one_students() -> None:
     lab = lab_of(stack_file(student(1, 1), student(1, 2, None, "own", ssh_keys=[KEY])))
-    shared, own = (students.targets(lab, "class", [one], shared_image("g1s1")) for one in lab.environments)
+    former = {
+        "type": "pulumi-python:dynamic/kvm:BaseImage",
+        "urn": f"{URN}HypervisorHost$pulumi-python:dynamic/kvm:BaseImage::g1s2-former-bbbbbbbb",
+        "parent": f"{URN}HypervisorHost::g1s2",
+    }
+    state = [*shared_image("g1s1"), former]
+    shared, own = (students.targets(lab, "class", [one], state) for one in lab.environments)
     assert shared == [f"{URN}StudentEnvironment**::g1s1", f"{URN}StudentEnvironment**::g1s1-**"]
     assert set(own) == {
         f"{URN}StudentEnvironment**::g1s2",
         f"{URN}StudentEnvironment**::g1s2-**",
-        *(f"{URN}HypervisorHost**::g1s2{name}" for name in ("", "-pool", "-debian-aaaaaaaa")),
+        *(f"{URN}HypervisorHost**::g1s2{name}" for name in ("", "-pool")),
+        *(f"{URN}HypervisorHost**::g1s2-{image}" for image in ("debian-aaaaaaaa", "former-bbbbbbbb")),
     }
     names = [
         "StudentEnvironment$kvm:index:Guest$x::g1s11",
