@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -35,8 +34,6 @@ PATIENCE = 1800.0
 """Seconds that guests may take to answer, or to come to rest."""
 IDLE = 0.15
 """Cores' worth of time that a guest at rest uses at most, emulated as it is."""
-BUSY = 0.9
-"""Share of the machine's cores from which on it has no rest, however many guests there are."""
 _LOOK = 5.0  # seconds
 _HOST_NUMBER, _SPARE_NUMBER = 11, 12
 _VIRSH = f"{shlex.join(VIRSH)} -q"
@@ -99,19 +96,22 @@ def stack_file(folder: Path, first: int, count: int) -> dict[str, Any]:
     }
 
 
-def cpu_seconds(domstats: str) -> float:
-    """Return the processor time that all domains' vCPUs have used, from what `virsh domstats --vcpu` prints.
+def cpu_seconds(domstats: str) -> dict[str, float]:
+    """Return the processor time that each domain's vCPUs have used, from what `virsh domstats --vcpu` prints.
 
     Of the vCPUs' threads, since `cpu.time` is the cgroup's: libvirt leaves it out where it has no cpuacct.
 
     Raises:
         ValueError: a domain shows none.
     """
-    domains = re.split(r"^Domain: ", domstats, flags=re.MULTILINE)[1:]
-    times = [re.findall(r"^\s*vcpu\.\d+\.time=(\d+)$", one, flags=re.MULTILINE) for one in domains]
-    if not all(times):
-        raise ValueError(f"no processor time of each domain in: {domstats}")
-    return sum(int(nanoseconds) for of_domain in times for nanoseconds in of_domain) / 1e9
+    used: dict[str, float] = {}
+    for domain in re.split(r"^Domain: ", domstats, flags=re.MULTILINE)[1:]:
+        name, _, stats = domain.partition("\n")
+        times = re.findall(r"^\s*vcpu\.\d+\.time=(\d+)$", stats, flags=re.MULTILINE)
+        if not times:
+            raise ValueError(f"no processor time of {name} in: {domstats}")
+        used[name] = sum(map(int, times)) / 1e9
+    return used
 
 
 class Classroom:
@@ -224,27 +224,28 @@ class Classroom:
         return timed(lambda: self.on_host(f"{_VIRSH} start {domain}"), [where], patience=PATIENCE)
 
     def settle(self, running: int) -> None:
-        """Wait until the guests have done what they do after their first answer.
+        """Wait until each of the guests has done what it does after its first answer.
 
         Raises:
             LabError: they do not come to rest.
         """
         deadline = time.monotonic() + PATIENCE
-        rest = min(IDLE * running, BUSY * (os.cpu_count() or 1))
-        while (used := self._cores_used()) > rest:
+        while (busiest := self._busiest()) > IDLE:
             if time.monotonic() > deadline:
                 raise LabError(
                     f"wait until {running} guests are at rest",
-                    f"after {PATIENCE:.0f} s they use {used:.1f} cores",
+                    f"after {PATIENCE:.0f} s one of them uses {busiest:.1f} cores",
                     "look what they do; beside them the figures would say little",
                 )
 
-    def _cores_used(self) -> float:
+    def _busiest(self) -> float:
+        """Return how many cores' worth of time the busiest guest uses."""
         before, then = self._cpu_seconds(), time.monotonic()
         time.sleep(_LOOK)
-        return (self._cpu_seconds() - before) / (time.monotonic() - then)
+        used = [after - before.get(name, after) for name, after in self._cpu_seconds().items()]
+        return max(used, default=0.0) / (time.monotonic() - then)
 
-    def _cpu_seconds(self) -> float:
+    def _cpu_seconds(self) -> dict[str, float]:
         return cpu_seconds(self.on_host(f"{_VIRSH} domstats --vcpu --list-running"))
 
     def _run(self, argv: Sequence[str], environment: dict[str, str]) -> None:

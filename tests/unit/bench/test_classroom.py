@@ -24,8 +24,8 @@ Domain: 'loop1'
 
 
 def test_cpu_seconds_of_all_vcpus() -> None:
-    assert cpu_seconds(DOMSTATS) == 13.0
-    assert cpu_seconds("\n") == 0.0
+    assert cpu_seconds(DOMSTATS) == {"'bench-g1s1'": 12.5, "'loop1'": 0.5}
+    assert cpu_seconds("\n") == {}
 
 
 def test_a_domain_without_a_time_is_not_taken_for_one_at_rest() -> None:
